@@ -1,0 +1,3 @@
+"""Pairwright: which LLM response pairs deserve a human preference label."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,33 @@
+"""Small named exceptions. Their text is shown to analysts as it is: value, rule, remedy."""
+
+
+class CurationError(Exception):
+    """Base of every error whose message is meant for the person at the screen."""
+
+
+class PoolError(CurationError):
+    """A candidate pool cannot be read or used."""
+
+
+class FeaturesError(CurationError):
+    """A features file is missing, malformed, or belongs to another pool."""
+
+
+class RepresentationError(CurationError):
+    """A model cannot be loaded or run, or a space cannot be fitted."""
+
+
+class DesignError(CurationError):
+    """A design problem is infeasible or a setting is out of range."""
+
+
+class BatchError(CurationError):
+    """A batch folder cannot be written or read."""
+
+
+class StoreError(CurationError):
+    """The review store cannot be opened, or refuses a change."""
+
+
+class ExportError(CurationError):
+    """A batch cannot be exported as asked."""
