@@ -1,0 +1,127 @@
+"""Frank-Wolfe, as published (the yardstick), and its fully corrective form (a start for the Newton solver)."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+from torch import Tensor
+
+from curation.design.certificate import Certificate, certify, lower_bound
+from curation.design.criterion import Criterion, Point
+from curation.design.feasible import Feasible
+from curation.design.quadratic import Polytope, solve_quadratic
+from curation.design.result import Design, Progress, Step
+
+
+def frank_wolfe(
+    criterion: Criterion,
+    feasible: Feasible,
+    *,
+    tol: float = 1e-4,
+    max_passes: int = 3000,
+    max_seconds: float = 600.0,
+    progress: Progress | None = None,
+) -> Design:
+    """HGM's algorithm with an exact line search, each pass structured as in every other solver here."""
+    started = time.perf_counter()
+    geometry = feasible.geometry
+    weights = feasible.uniform()
+    information = geometry.information(weights)
+    uniform = criterion.value(information)
+    pinned = geometry.information(feasible.pinned_weights())
+    best, trace, stopped = 0.0, [], "passes"
+    for passes in range(1, max_passes + 1):
+        point = criterion.at(information)
+        values = geometry.quadratic(point.root)
+        pairs, amounts, reach = feasible.maximise(values)
+        if len(feasible.pinned):
+            reach += feasible.upper * float(values[feasible.pinned].sum())
+        best = max(best, lower_bound(point.value, reach - float(values @ weights)))
+        now = Certificate(point.value, best, uniform)
+        trace.append(Step(passes, time.perf_counter() - started, now.objective, now.gap, now.open, len(pairs)))
+        if progress is not None:
+            progress(trace[-1])
+        if now.holds(tol):
+            stopped = "certificate"
+            break
+        if time.perf_counter() - started > max_seconds:
+            stopped = "time"
+            break
+        vertex = geometry.information_of(pairs, amounts) + pinned
+        step = _line_search(criterion, information, vertex - information)
+        weights *= 1 - step
+        weights.index_add_(0, pairs, amounts * step)
+        if len(feasible.pinned):
+            weights[feasible.pinned] = feasible.upper
+        information = (1 - step) * information + step * vertex
+    final = certify(criterion, feasible, weights)
+    final = Certificate(final.objective, max(final.lower_bound, min(best, final.objective)), final.uniform)
+    return Design(weights, final, len(trace) + 1, "frank-wolfe", stopped, tuple(trace))
+
+
+def _line_search(criterion: Criterion, information: Tensor, direction: Tensor) -> float:
+    """Exact step in [0, 1] by bisection on the slope of the convex f(information + t direction)."""
+    low, high = 0.0, 1.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        point = criterion.at(information + middle * direction)
+        if float((point.root.T @ direction @ point.root).diagonal().sum()) > 0:  # -slope
+            low = middle
+        else:
+            high = middle
+        if high - low < 1e-9 + 1e-6 * high:
+            break
+    return (low + high) / 2
+
+
+def corrective_start(criterion: Criterion, feasible: Feasible, *, vertices: int) -> tuple[Tensor, int]:
+    """Design measure after a few fully corrective steps: Newton on the convex weights of the vertices seen.
+
+    Returns weights (pairs,) and the number of structured passes used.
+    """
+    geometry = feasible.geometry
+    pinned = geometry.information(feasible.pinned_weights())
+    information = geometry.information(feasible.uniform())
+    kept: list[tuple[Tensor, Tensor]] = []
+    matrices: list[Tensor] = []
+    mix = torch.zeros(0, dtype=torch.float64, device=geometry.device)
+    for _ in range(vertices):
+        pairs, amounts, _ = feasible.maximise(geometry.quadratic(criterion.at(information).root))
+        kept.append((pairs, amounts))
+        matrices.append(geometry.information_of(pairs, amounts) + pinned)
+        start = torch.cat([mix, torch.full((1,), 1.0 if not len(mix) else 0.2, dtype=torch.float64)])
+        mix = _mix(criterion, torch.stack(matrices), start / start.sum())
+        information = torch.tensordot(mix, torch.stack(matrices), dims=1)
+    weights = feasible.pinned_weights()
+    for share, (pairs, amounts) in zip(mix.tolist(), kept, strict=True):
+        weights.index_add_(0, pairs, amounts * share)
+    return weights, vertices
+
+
+def _mix(criterion: Criterion, matrices: Tensor, mix: Tensor) -> Tensor:
+    """Best convex weights (k,) of information matrices (k, d, d), by Newton steps on a k-variable program."""
+    simplex = Polytope(torch.full_like(mix, torch.inf), None, None, False, 1.0)
+    for _ in range(30):
+        information = torch.tensordot(mix, matrices, dims=1)
+        point: Point = criterion.at(information)
+        B = point.B
+        gradient = -(matrices * B).sum((1, 2))
+        inner = torch.cholesky_solve(matrices, point.factor)  # S^-1 V_k
+        outer = matrices @ B  # V_k B
+        hessian = inner.flatten(1) @ outer.flatten(1).T  # tr(S^-1 V_k B V_l)
+        hessian = hessian + hessian.T
+        solution = solve_quadratic(hessian, gradient - hessian @ mix, simplex, mix)
+        if not solution.optimal:
+            break
+        direction = solution.x - mix
+        slope = float(gradient @ direction)
+        if slope > -1e-9 * point.value:
+            break
+        step = 1.0
+        change = torch.tensordot(direction, matrices, dims=1)
+        while step > 1e-6 and criterion.value(information + step * change) > point.value + 1e-4 * step * slope:
+            step /= 2
+        mix = (mix + step * direction).clamp_min(0.0)
+        mix = mix / mix.sum()
+    return mix

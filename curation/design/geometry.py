@@ -1,0 +1,283 @@
+"""The comparison graph: candidates are vertices, pairs are edges, and no (pairs, d) array is ever built.
+
+Quadratic forms of all pairs come from one Gram matrix per prompt, the information matrix from one weighted graph
+Laplacian per prompt (METHOD.md section 5). Prompts are processed in buckets of equal size, so nothing is padded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from curation.errors import DesignError
+
+CHUNK_ENTRIES = 2_000_000  # entries of one block of Gram matrices, to bound memory
+CHUNK_ROWS = 32_768  # rows of one block where vectors of pairs are formed
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """Prompts of one size K whose pairs are either all admissible or a given list.
+
+    prompts: (b,) prompt numbers. rows: (b, K) rows of the feature matrix. first, second: (T,) local candidates of
+    the T = K (K - 1) / 2 pairs. slots: (b,) number of the first pair of each prompt where the graph is complete.
+    kept: None, or (block, pair) positions within (b, T) of the admissible pairs, in the order of their numbers.
+    """
+
+    size: int
+    prompts: np.ndarray
+    rows: Tensor
+    first: Tensor
+    second: Tensor
+    slots: Tensor
+    kept: tuple[Tensor, Tensor, Tensor] | None  # (block, pair, number)
+
+
+class Geometry:
+    """Candidates in the design's space and the pairs that may be compared.
+
+    features: (N, d) rows, prompt by prompt. offsets: (P + 1,) row where each prompt starts. prompt_weights: (P,),
+    scaled to sum 1. edges: per prompt None (complete graph) or (E_x, 2) local candidate numbers with i < j.
+    Pairs are numbered prompt by prompt, lexicographically. Raises DesignError on inconsistent shapes.
+    """
+
+    def __init__(
+        self,
+        features: np.ndarray | Tensor,
+        offsets: np.ndarray,
+        *,
+        prompt_weights: np.ndarray | None = None,
+        edges: Sequence[np.ndarray | None] | None = None,
+        device: str = "cpu",
+    ) -> None:
+        self.features: Tensor = torch.as_tensor(features, dtype=torch.float64, device=device).contiguous()
+        self.offsets = np.asarray(offsets, dtype=np.int64)
+        self.device = device
+        if self.features.ndim != 2 or self.offsets[-1] != self.features.shape[0] or self.offsets[0] != 0:
+            raise DesignError("features and offsets disagree: the last offset must be the number of rows.")
+        self.sizes = np.diff(self.offsets)
+        self.prompts = len(self.sizes)
+        weights = np.ones(self.prompts) if prompt_weights is None else np.asarray(prompt_weights, dtype=float)
+        if weights.shape != (self.prompts,) or not np.all(weights > 0):
+            raise DesignError("prompt weights must be positive, one per prompt.")
+        self.prompt_weights = weights / weights.sum()
+        self._edges: list[np.ndarray | None] = list(edges) if edges is not None else [None] * self.prompts
+        complete = self.sizes * (self.sizes - 1) // 2
+        for x, listed in enumerate(self._edges):
+            if listed is not None and len(listed) == complete[x]:
+                self._edges[x] = None
+        self.pair_counts = np.array(
+            [complete[x] if e is None else len(e) for x, e in enumerate(self._edges)], dtype=np.int64
+        )
+        self.pair_offsets = np.concatenate([[0], np.cumsum(self.pair_counts)])
+        self.pairs = int(self.pair_offsets[-1])
+        self.buckets = self._make_buckets()
+
+    @property
+    def dim(self) -> int:
+        """Dimension d of the space."""
+        return int(self.features.shape[1])
+
+    def _make_buckets(self) -> list[Bucket]:
+        restricted = np.array([e is not None for e in self._edges], dtype=bool)
+        buckets = []
+        for size in np.unique(self.sizes):
+            for is_restricted in (False, True):
+                chosen = np.flatnonzero((self.sizes == size) & (restricted == is_restricted) & (self.pair_counts > 0))
+                if not len(chosen):
+                    continue
+                first, second = np.triu_indices(int(size), k=1)
+                rows = self.offsets[chosen][:, None] + np.arange(size)[None, :]
+                kept = None
+                if is_restricted:
+                    kept = self._kept_positions(chosen, int(size))
+                buckets.append(
+                    Bucket(
+                        size=int(size),
+                        prompts=chosen,
+                        rows=torch.as_tensor(rows, device=self.device),
+                        first=torch.as_tensor(first, device=self.device),
+                        second=torch.as_tensor(second, device=self.device),
+                        slots=torch.as_tensor(self.pair_offsets[chosen], device=self.device),
+                        kept=kept,
+                    )
+                )
+        return buckets
+
+    def _kept_positions(self, chosen: np.ndarray, size: int) -> tuple[Tensor, Tensor, Tensor]:
+        blocks, positions, numbers = [], [], []
+        for block, x in enumerate(chosen):
+            listed = np.asarray(self._edges[x], dtype=np.int64)
+            i, j = listed[:, 0], listed[:, 1]
+            if np.any(i >= j) or np.any(j >= size) or np.any(i < 0):
+                raise DesignError(f"prompt number {x}: listed pairs must be i < j within its {size} candidates.")
+            local = i * (2 * size - i - 1) // 2 + (j - i - 1)
+            if np.any(np.diff(local) <= 0):
+                raise DesignError(f"prompt number {x}: listed pairs must be sorted and unique.")
+            blocks.append(np.full(len(local), block))
+            positions.append(local)
+            numbers.append(self.pair_offsets[x] + np.arange(len(local)))
+        as_tensor = [torch.as_tensor(np.concatenate(part), device=self.device) for part in (blocks, positions, numbers)]
+        return as_tensor[0], as_tensor[1], as_tensor[2]
+
+    def _chunks(self, bucket: Bucket) -> Iterator[slice]:
+        step = max(1, CHUNK_ENTRIES // (bucket.size * max(bucket.size, self.dim)))
+        if bucket.kept is not None:
+            step = len(bucket.prompts)  # given lists are short; one block keeps their positions simple
+        for start in range(0, len(bucket.prompts), step):
+            yield slice(start, min(start + step, len(bucket.prompts)))
+
+    def _scatter(self, bucket: Bucket, part: slice, values: Tensor, out: Tensor) -> None:
+        """Write values (b, T) of a bucket's part to the flat pair vector."""
+        if bucket.kept is not None:
+            block, position, number = bucket.kept
+            out[number] = values[block, position]
+            return
+        slots = bucket.slots[part]
+        pairs = values.shape[1]
+        begin = int(slots[0])
+        if int(slots[-1]) - begin == (len(slots) - 1) * pairs:  # consecutive prompts: one copy, no index
+            out[begin : begin + len(slots) * pairs] = values.reshape(-1)
+        else:
+            out[(slots[:, None] + torch.arange(pairs, device=self.device)).reshape(-1)] = values.reshape(-1)
+
+    def gather(self, bucket: Bucket, part: slice, values: Tensor, *, fill: float) -> Tensor:
+        """Pair values (pairs,) of a bucket's part as (b, T); `fill` where a pair is not admissible."""
+        if bucket.kept is not None:
+            block, position, number = bucket.kept
+            out = torch.full((len(bucket.prompts), len(bucket.first)), fill, dtype=values.dtype, device=self.device)
+            out[block, position] = values[number]
+            return out
+        slots = bucket.slots[part]
+        pairs = len(bucket.first)
+        begin = int(slots[0])
+        if int(slots[-1]) - begin == (len(slots) - 1) * pairs:
+            return values[begin : begin + len(slots) * pairs].view(len(slots), pairs)
+        return values[slots[:, None] + torch.arange(pairs, device=self.device)]
+
+    def parts(self) -> Iterator[tuple[Bucket, slice]]:
+        """Every bucket in memory-bounded parts."""
+        for bucket in self.buckets:
+            for part in self._chunks(bucket):
+                yield bucket, part
+
+    def quadratic(self, root: Tensor) -> Tensor:
+        """z' R R' z of every pair, one structured pass. root: R (d, k). Returns (pairs,) (METHOD.md section 5)."""
+        projected = self.features @ root
+        out = torch.zeros(self.pairs, dtype=torch.float64, device=self.device)
+        for bucket, part in self.parts():
+            block = projected[bucket.rows[part]]
+            if bucket.size == 2:
+                values = (block[:, 0] - block[:, 1]).square().sum(1, keepdim=True)
+            else:
+                gram = block @ block.transpose(1, 2)
+                norms = gram.diagonal(dim1=1, dim2=2)
+                flat = gram.flatten(1)[:, bucket.first * bucket.size + bucket.second]
+                values = (norms[:, bucket.first] + norms[:, bucket.second] - 2 * flat).clamp_min_(0)
+            self._scatter(bucket, part, values, out)
+        return out
+
+    def linear(self, direction: Tensor) -> Tensor:
+        """direction' z of every pair. direction: (d,). Returns (pairs,)."""
+        return self.difference(self.features @ direction)
+
+    def difference(self, potential: Tensor) -> Tensor:
+        """potential_i - potential_j of every pair, for a value per candidate. potential: (N,). Returns (pairs,)."""
+        out = torch.zeros(self.pairs, dtype=potential.dtype, device=self.device)
+        for bucket, part in self.parts():
+            block = potential[bucket.rows[part]]
+            self._scatter(bucket, part, block[:, bucket.first] - block[:, bucket.second], out)
+        return out
+
+    def product(self, value: Tensor) -> Tensor:
+        """value_i value_j of every pair, for a value per candidate. value: (N,). Returns (pairs,)."""
+        out = torch.zeros(self.pairs, dtype=value.dtype, device=self.device)
+        for bucket, part in self.parts():
+            block = value[bucket.rows[part]]
+            self._scatter(bucket, part, block[:, bucket.first] * block[:, bucket.second], out)
+        return out
+
+    def information(self, weights: Tensor) -> Tensor:
+        """Sum over pairs of w_e z_e z_e' as Phi' L Phi with L the graph Laplacian of w. weights: (pairs,).
+
+        Few positive weights are summed directly, in blocks of rows. Returns (d, d).
+        """
+        support = weights.nonzero().squeeze(1)
+        if len(support) <= min(4 * CHUNK_ROWS, max(1, self.features.shape[0])):
+            return self.information_of(support, weights[support])
+        return self._laplacian_information(weights)
+
+    def _laplacian_information(self, weights: Tensor) -> Tensor:
+        out = torch.zeros(self.dim, self.dim, dtype=torch.float64, device=self.device)
+        for bucket, part in self.parts():
+            values = self.gather(bucket, part, weights, fill=0.0)
+            size = bucket.size
+            laplacian = torch.zeros(len(values), size * size, dtype=torch.float64, device=self.device)
+            laplacian[:, bucket.first * size + bucket.second] = -values
+            laplacian = laplacian.view(-1, size, size)
+            laplacian = laplacian + laplacian.transpose(1, 2)
+            laplacian.diagonal(dim1=1, dim2=2).copy_(-laplacian.sum(2))
+            block = self.features[bucket.rows[part]]
+            out += block.flatten(0, 1).T @ (laplacian @ block).flatten(0, 1)
+        return (out + out.T) / 2
+
+    def information_of(self, pairs: Tensor, weights: Tensor) -> Tensor:
+        """Sum of w_e z_e z_e' over a few pairs, in blocks of rows. pairs, weights: (m,). Returns (d, d)."""
+        out = torch.zeros(self.dim, self.dim, dtype=torch.float64, device=self.device)
+        for start in range(0, len(pairs), CHUNK_ROWS):
+            z = self.vectors(pairs[start : start + CHUNK_ROWS])
+            out += z.T @ (z * weights[start : start + CHUNK_ROWS, None])
+        return (out + out.T) / 2
+
+    def uniform_information(self) -> Tensor:
+        """Information per label of drawing any admissible pair with equal chance. Returns (d, d)."""
+        weights = torch.full((self.pairs,), 1.0 / self.pairs, dtype=torch.float64, device=self.device)
+        return self.information(weights)
+
+    def prompt_of(self, pairs: np.ndarray | Tensor) -> np.ndarray:
+        """Prompt number of each pair number. Returns (m,)."""
+        numbers = pairs.cpu().numpy() if isinstance(pairs, Tensor) else np.asarray(pairs)
+        return np.searchsorted(self.pair_offsets, numbers, side="right") - 1
+
+    def endpoints(self, pairs: np.ndarray | Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Rows (i, j) of the feature matrix that each pair compares. Returns two (m,) arrays."""
+        numbers = pairs.cpu().numpy() if isinstance(pairs, Tensor) else np.asarray(pairs, dtype=np.int64)
+        prompt = self.prompt_of(numbers)
+        local = numbers - self.pair_offsets[prompt]
+        size = self.sizes[prompt]
+        i = np.zeros(len(numbers), dtype=np.int64)
+        j = np.zeros(len(numbers), dtype=np.int64)
+        listed = np.array([self._edges[x] is not None for x in prompt], dtype=bool)
+        for position in np.flatnonzero(listed):
+            edge = np.asarray(self._edges[prompt[position]])[local[position]]
+            i[position], j[position] = edge[0], edge[1]
+        t, k = local[~listed], size[~listed]
+        twice = 2 * k - 1
+        left = np.floor((twice - np.sqrt(twice.astype(float) ** 2 - 8.0 * t)) / 2).astype(np.int64)
+        left -= (left * (2 * k - left - 1) // 2 > t).astype(np.int64)  # guard the square root's rounding
+        left += ((left + 1) * (2 * k - left - 2) // 2 <= t).astype(np.int64)
+        i[~listed] = left
+        j[~listed] = t - left * (2 * k - left - 1) // 2 + left + 1
+        base = self.offsets[prompt]
+        return base + i, base + j
+
+    def number(self, prompt: int, i: int, j: int) -> int | None:
+        """Pair number of local candidates i < j of a prompt, or None where the pair is not admissible."""
+        listed = self._edges[prompt]
+        if listed is not None:
+            hit = np.flatnonzero((listed[:, 0] == i) & (listed[:, 1] == j))
+            return int(self.pair_offsets[prompt] + hit[0]) if len(hit) else None
+        size = int(self.sizes[prompt])
+        if not 0 <= i < j < size:
+            return None
+        return int(self.pair_offsets[prompt] + i * (2 * size - i - 1) // 2 + (j - i - 1))
+
+    def vectors(self, pairs: np.ndarray | Tensor) -> Tensor:
+        """z_e of a few pairs (the master's columns, a batch). Returns (m, d)."""
+        i, j = self.endpoints(pairs)
+        rows = torch.as_tensor(np.stack([i, j]), device=self.device)
+        return self.features[rows[0]] - self.features[rows[1]]

@@ -1,0 +1,149 @@
+"""From design weights to a batch of exactly n labels (METHOD.md section 8)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from curation.design.feasible import Feasible
+from curation.errors import DesignError
+
+SNAP = 1e-9  # inclusions closer than this to a whole number are that number
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pairs to label. pairs: (m,) rising pair numbers. copies: (m,) labels of each. inclusion: (m,) expected labels.
+
+    inclusion is None where the selection has no known inclusion probabilities.
+    """
+
+    pairs: np.ndarray
+    copies: np.ndarray
+    inclusion: np.ndarray | None
+
+    @property
+    def labels(self) -> int:
+        """Labels in the batch, copies counted."""
+        return int(self.copies.sum())
+
+
+def pivotal(probabilities: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, int, float]:
+    """Sequential pivotal sampling of one list (Deville and Tille 1998).
+
+    probabilities: (m,) in (0, 1). Returns the mask of units taken, and the one unit left undecided with its
+    probability (-1 and 0.0 where none is). Each unit is taken with exactly its probability once the undecided one
+    has been settled by a later list.
+    """
+    taken = np.zeros(len(probabilities), dtype=bool)
+    carried, chance = -1, 0.0
+    draws = rng.random(len(probabilities))
+    for unit, p in enumerate(probabilities.tolist()):
+        if carried < 0:
+            carried, chance = unit, p
+        elif chance + p < 1.0 - SNAP:
+            if draws[unit] * (chance + p) < p:
+                carried = unit
+            chance += p
+        else:
+            rest = max(chance + p - 1.0, 0.0)
+            # one of the two is taken for good, the other keeps the rest
+            if draws[unit] * (2.0 - chance - p) < 1.0 - p:
+                taken[carried] = True
+                carried = unit
+            else:
+                taken[unit] = True
+            chance = rest
+            if chance < SNAP:
+                carried, chance = -1, 0.0
+    return taken, carried, chance
+
+
+def sample(feasible: Feasible, weights: Tensor, *, seed: int) -> Batch:
+    """Draw a batch whose inclusion probabilities are exactly pi = n w: inside each prompt first, then across.
+
+    weights: (pairs,). Prompt totals are met to the whole number below or above; the batch has exactly n labels.
+    Raises DesignError where the weights do not sum to the budget.
+    """
+    rng = np.random.default_rng(seed)
+    support = (weights > 0).nonzero().squeeze(1).cpu().numpy()
+    inclusion = weights.cpu().numpy()[support] * feasible.budget
+    copies, fraction = _split(inclusion)
+    open_units = np.flatnonzero(fraction > 0)
+    prompt = feasible.geometry.prompt_of(support[open_units])
+    leftover, chances = [], []
+    starts = np.flatnonzero(np.diff(prompt, prepend=-1)) if len(prompt) else np.zeros(0, dtype=np.int64)
+    for start, stop in zip(starts, [*starts[1:], len(prompt)], strict=True):
+        order = open_units[start:stop][rng.permutation(stop - start)]
+        taken, carried, chance = pivotal(fraction[order], rng)
+        copies[order[taken]] += 1
+        if carried >= 0:
+            leftover.append(order[carried])
+            chances.append(chance)
+    across = rng.permutation(len(leftover))
+    units, chance_of = np.array(leftover, dtype=np.int64)[across], np.array(chances)[across]
+    taken, carried, chance = pivotal(chance_of, rng)
+    copies[units[taken]] += 1
+    if carried >= 0:
+        if min(chance, 1.0 - chance) > 1e-3:
+            raise DesignError(f"the weights sum to a fraction of a label ({chance:.3g} left over); solve again.")
+        copies[units[carried]] += round(chance)
+    if int(copies.sum()) != feasible.budget:
+        raise DesignError(f"the design holds {int(copies.sum())} labels where {feasible.budget} were asked; solve again.")
+    kept = copies > 0
+    return Batch(support[kept], copies[kept], inclusion[kept])
+
+
+def _split(inclusion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Whole copies and the fraction left to chance, both (m,)."""
+    copies = np.floor(inclusion + SNAP).astype(np.int64)
+    fraction = inclusion - copies
+    fraction[np.abs(fraction) < SNAP] = 0.0
+    return copies, fraction
+
+
+def paper(feasible: Feasible, weights: Tensor, *, seed: int) -> Batch:
+    """Sequential draws proportional to weight, without replacement beyond the bound r, as HGM draw them.
+
+    The inclusion probabilities of this scheme are not pi and are left unknown. Prompt caps are kept.
+    """
+    rng = np.random.default_rng(seed)
+    geometry = feasible.geometry
+    limit = feasible.upper * feasible.budget  # r
+    support = (weights > 0).nonzero().squeeze(1).cpu().numpy()
+    prompt = geometry.prompt_of(support)
+    caps = np.ceil(feasible.prompt_labels - 1e-9)
+    chance = weights.cpu().numpy()[support].copy()
+    copies = np.zeros(len(support), dtype=np.int64)
+    used = np.zeros(geometry.prompts, dtype=np.int64)
+    for drawn in range(feasible.budget):
+        cumulative = np.cumsum(chance)
+        if cumulative[-1] <= 0:
+            raise DesignError(
+                f"sequential draws ran out of pairs after {drawn} of {feasible.budget} labels (the design's support "
+                "under its caps is smaller than the budget); use --select sample."
+            )
+        unit = int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))
+        copies[unit] += 1
+        used[prompt[unit]] += 1
+        if math.isfinite(limit) and copies[unit] >= limit:
+            chance[unit] = 0.0
+        if used[prompt[unit]] >= caps[prompt[unit]]:
+            chance[prompt == prompt[unit]] = 0.0
+    kept = copies > 0
+    return Batch(support[kept], copies[kept], None)
+
+
+def with_overlap(batch: Batch, repeats: int, *, seed: int) -> Batch:
+    """The batch with `repeats` of its pairs, drawn at random, labelled once more (for agreement)."""
+    if not repeats:
+        return batch
+    if repeats > len(batch.pairs):
+        raise DesignError(f"an overlap of {repeats} labels exceeds the {len(batch.pairs)} pairs; lower --overlap.")
+    rng = np.random.default_rng([seed, 1])
+    copies = batch.copies.copy()
+    copies[rng.choice(len(copies), size=repeats, replace=False)] += 1
+    return Batch(batch.pairs, copies, batch.inclusion)
