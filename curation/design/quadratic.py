@@ -110,7 +110,7 @@ class _Pivoting:
         wrong |= (self.state == HIGH) & (reduced > tol_g)
         wrong_groups = torch.zeros_like(self.bound)
         if self.polytope.group is not None and not self.polytope.equality:
-            clipped = self._group_sum(x.clamp_min(0.0).minimum(self.upper))  # a member over its bound is not the group's
+            clipped = self._group_sum(x.clamp_min(0.0).minimum(self.upper))  # over its own bound: not the group's
             wrong_groups = ~self.bound & (clipped > self.group_totals + tol_x)
             wrong_groups |= self.bound & (group_price < -tol_g)
         return wrong, wrong_groups

@@ -14,7 +14,8 @@ import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
@@ -251,8 +252,7 @@ def _json_rows(path: Path) -> Iterator[Row]:
         raise PoolError(f"{path} is not valid JSON: {error}; write it again.") from error
     suspicious = bool(_SURROGATE.search(text))
     for number, item in enumerate(items, start=1):
-        row = _object_row(item, number, suspicious=suspicious)
-        yield replace(row, source=None) if row.source is None and not row.error else row
+        yield _object_row(item, number, suspicious=suspicious)
 
 
 def _csv_rows(path: Path) -> Iterator[Row]:
@@ -270,7 +270,8 @@ def _csv_cells(path: Path, text: IO[str], encoding: _Encoding) -> Iterator[Row]:
     while first and not first.strip():
         first = text.readline()
     delimiter = max(",;\t", key=first.count)
-    reader = csv.reader(_chain_line(first, text), delimiter=delimiter, strict=True)
+    seen: list[str] = []  # the file's lines that the current row came from
+    reader = csv.reader(_recorded(first, text, seen), delimiter=delimiter, strict=True)
     try:
         header = [name.strip() for name in next(reader, [])]
     except csv.Error as error:
@@ -280,6 +281,8 @@ def _csv_cells(path: Path, text: IO[str], encoding: _Encoding) -> Iterator[Row]:
         raise PoolError(f"{path}: the column {twice!r} appears twice in the header; rename one.")
     number = 0
     while True:
+        seen.clear()
+        begins = reader.line_num + 1
         try:
             cells = next(reader)
         except StopIteration:
@@ -287,27 +290,28 @@ def _csv_cells(path: Path, text: IO[str], encoding: _Encoding) -> Iterator[Row]:
         except csv.Error as error:
             number += 1
             hint = "a quoted field is never closed" if "unexpected end" in str(error) else str(error)
-            yield Row(
-                number, {}, source="", error=f"invalid CSV near file line {reader.line_num}: {hint}", textual=True
-            )
+            yield Row(number, {}, _shown(seen), error=f"invalid CSV from file line {begins} on: {hint}", textual=True)
             continue
         if not cells:
             continue
         number += 1
-        source = delimiter.join(cells)
-        problem = encoding.see(source, place=f"row {number}")
+        problem = encoding.see(delimiter.join(cells), place=f"row {number}")
         if not problem and len(cells) != len(header):
             problem = f"has {len(cells)} cells where the header has {len(header)}"
         if problem:
-            shown = source.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-            yield Row(number, {}, source=shown, error=problem, textual=True)
+            yield Row(number, {}, _shown(seen), error=problem, textual=True)
         else:
             yield Row(number, dict(zip(header, cells, strict=True)), textual=True)
 
 
-def _chain_line(first: str, rest: IO[str]) -> Iterator[str]:
-    yield first
-    yield from rest
+def _recorded(first: str, rest: IO[str], seen: list[str]) -> Iterator[str]:
+    for line in chain([first], rest):
+        seen.append(line)
+        yield line
+
+
+def _shown(seen: list[str]) -> str:
+    return "".join(seen).rstrip("\r\n").encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 # Columns -------------------------------------------------------------------------------------------------------------

@@ -104,12 +104,12 @@ def _columns(rows: Iterable[Row]) -> list[str]:
 
 
 def _detected(source: Source, first: list[Row]) -> str:
-    for row in first:
-        found = None if row.error else _format_of(row.data)
-        if found == "hh" or (found == "trl" and not _holds_transcripts(row.data)):
-            return found
-        if found:
-            return found
+    readable = [row.data for row in first if not row.error]
+    found = next((format for format in map(_format_of, readable) if format), None)
+    if found == "trl" and any(_format_of(data) == "hh" for data in readable):
+        return "hh"  # the first row is an odd one in a file of transcripts
+    if found:
+        return found
     if not first:
         raise PoolError(f"{source.place} is empty; a pool needs at least one prompt with two responses.")
     columns = _columns(first)
@@ -125,15 +125,16 @@ def _detected(source: Source, first: list[Row]) -> str:
 
 
 def _format_of(data: dict[str, Any]) -> str | None:
-    names = {name.lower() for name in data}
+    names = set(data)
     if "responses" in names and names & {"prompt", "prompt_messages"}:
         return "canonical"
     if {"instruction", "completions"} <= names:
         return "ultrafeedback"
     if "generations" in names and names & {"instruction", "input"}:
         return "distilabel"
-    if {"chosen", "rejected"} <= names:
-        return "hh" if "prompt" not in names and _holds_transcripts(data) else "trl"
+    lowered = {name.lower(): value for name, value in data.items()}
+    if {"chosen", "rejected"} <= lowered.keys():
+        return "hh" if "prompt" not in lowered and _holds_transcripts(lowered) else "trl"
     guess = guess_mapping(list(data))
     return "flat" if "prompt" in guess and "response" in guess else None
 

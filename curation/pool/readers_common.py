@@ -170,7 +170,7 @@ def number_or_none(value: Any, name: str, *, textual: bool = False) -> float | N
         return None
     if textual and isinstance(value, str):
         try:
-            value = float(value)
+            value = float(value.replace("_", "?"))  # Python reads 1_0 as 10; a table that says so means something else
         except ValueError:
             raise RowError(f"field {name} must be a number, not {value[:40]!r}") from None
     if isinstance(value, bool) or not isinstance(value, int | float):

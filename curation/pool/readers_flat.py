@@ -21,8 +21,8 @@ from curation.pool.readers_common import (
 from curation.pool.schema import Message, Prompt, Response, as_prompt, content_id, prompt_text
 
 REQUIRED = ("prompt", "response")
-FIELDS = (*REQUIRED, "prompt_id", "response_id", "generator", "quality", "stratum", "reference_logprob")
-FIELDS = (*FIELDS, "prompt_weight")
+_OPTIONAL = ("prompt_id", "response_id", "generator", "quality", "stratum", "reference_logprob", "prompt_weight")
+FIELDS = (*REQUIRED, *_OPTIONAL)
 _SYNONYMS = {
     "prompt": "prompt question instruction query input prompt_text user_prompt",
     "response": "response answer output completion response_text answer_text model_output generation text",

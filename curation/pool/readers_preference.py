@@ -6,7 +6,6 @@ which side was chosen: responses are ordered by the hash of their text, and outc
 
 from __future__ import annotations
 
-import os.path
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -94,7 +93,7 @@ def split_transcripts(chosen: str, rejected: str) -> tuple[list[Message], str, s
 
     Lossless: `transcript(messages, text)` gives each transcript back. Raises RowError when they share no such turn.
     """
-    shared = os.path.commonprefix([chosen, rejected])
+    shared = shared_opening(chosen, rejected)
     cut = shared.rfind(TURN)
     if cut < 0:
         raise RowError("chosen and rejected share no '\\n\\nAssistant: ' turn, so their prompt cannot be told")
@@ -104,13 +103,25 @@ def split_transcripts(chosen: str, rejected: str) -> tuple[list[Message], str, s
     return messages, chosen[cut + len(TURN) :], rejected[cut + len(TURN) :]
 
 
+def shared_opening(first: str, second: str) -> str:
+    """The longest text that both begin with."""
+    low, high = 0, min(len(first), len(second))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if first[:middle] == second[:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return first[:low]
+
+
 def parse_transcript(text: str) -> list[Message]:
     """HH turns as messages; text before the first turn becomes a system message."""
     marks = list(_TURNS.finditer(text))
     lead = text[: marks[0].start()] if marks else text
     messages = [{"role": "system", "content": lead}] if lead else []
-    ends = [mark.start() for mark in marks[1:]] + [len(text)]
-    for mark, end in zip(marks, ends, strict=True):
+    ends = [*(mark.start() for mark in marks), len(text)][1:]
+    for mark, end in zip(marks, ends, strict=False):  # without marks one end is left over
         messages.append({"role": _ROLES[mark.group(1)], "content": text[mark.end() : end]})
     return messages
 
@@ -211,7 +222,7 @@ def _completion(messages: list[Message], name: str) -> str:
 
 def _split_text(chosen: str, rejected: str, collected: Collected) -> tuple[str, str, str]:
     """Implicit prompt of two plain texts: what both begin with, cut back to a whole word."""
-    shared = os.path.commonprefix([chosen, rejected])
+    shared = shared_opening(chosen, rejected)
     cut = max((index for index, character in enumerate(shared) if character.isspace()), default=0)
     if not shared[:cut].strip():
         raise RowError("chosen and rejected share no opening text, so there is no prompt; add a prompt field")

@@ -89,11 +89,11 @@ def completion_quality(completion: dict[str, Any], name: str) -> float | None:
     """
     for key in ("fine-grained_score", "fine_grained_score", "rating", "score"):
         if completion.get(key) is not None:
-            return number_or_none(completion[key], f"{name}.{key}")
+            return number_or_none(completion[key], f"{name}.{key}", textual=True)
     ratings = _ratings(completion.get("annotations"))
     if ratings:
         return sum(ratings) / len(ratings)
-    return number_or_none(completion.get("overall_score"), f"{name}.overall_score")
+    return number_or_none(completion.get("overall_score"), f"{name}.overall_score", textual=True)
 
 
 def _ratings(annotations: Any) -> list[float]:

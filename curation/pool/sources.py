@@ -39,9 +39,13 @@ class Source:
 def open_source(path: str | Path) -> Source:
     """The rows at a path. Raises PoolError if there is nothing, or nothing readable."""
     place = Path(path).expanduser()
-    if place.is_dir():
+    try:
+        exists, folder = place.exists(), place.is_dir()
+    except OSError as error:  # a name too long, a folder that may not be entered
+        raise PoolError(f"{str(path)[:200]} cannot be opened: {error.strerror or error}.") from error
+    if folder:
         return _folder(place)
-    if place.exists() or str(path).lower().endswith(_ENDINGS):
+    if exists or str(path).lower().endswith(_ENDINGS):
         return Source(read_rows(place), str(path), plain_name(place))
     return _hub(str(path))
 
@@ -91,8 +95,9 @@ def _folder_rows(folder: Path, files: list[Path]) -> Iterator[Row]:
 
 
 def _hub(name: str) -> Source:
-    looks_like_hub = _HUB_NAME.fullmatch(name) is not None
-    if not looks_like_hub or importlib.util.find_spec("datasets") is None:
+    spec = importlib.util.find_spec("datasets")
+    installed = spec is not None and spec.origin is not None  # a folder named datasets has a spec without an origin
+    if not _HUB_NAME.fullmatch(name) or not installed:
         raise PoolError(
             f"{name} does not exist; check the path. Datasets by hub name need the optional `datasets` package and "
             "network access: install it, or download the dataset and give its folder."

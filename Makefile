@@ -1,0 +1,40 @@
+# Two commands do everything on a fresh machine with Python 3.11+: `make run` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+PORT ?= 8501
+
+.PHONY: run test test-fast lint clean browser
+
+run: $(VENV)/.installed
+	@echo "Pairwright: http://127.0.0.1:$(PORT)"
+	@$(VENV)/bin/streamlit run app.py --server.port $(PORT)
+
+test: $(VENV)/.installed-test browser
+	$(VENV)/bin/python -m pytest
+
+test-fast: $(VENV)/.installed-test browser
+	$(VENV)/bin/python -m pytest -m "not slow"
+
+lint: $(VENV)/.installed-test
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+# torch goes first and alone, so that nothing pulls another build of it.
+$(VENV)/.installed: requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet $$(grep '^torch==' requirements.txt)
+	$(VENV)/bin/python -m pip install --quiet -r requirements.txt
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed requirements-test.txt
+	$(VENV)/bin/python -m pip install --quiet -r requirements-test.txt
+	touch $@
+
+# The browser tests use a Chromium that is there; without one it is installed (Debian), else Playwright's own is tried.
+browser: $(VENV)/.installed-test
+	@$(VENV)/bin/python tests/browser.py --install
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,218 @@
+"""The audit trail of a batch: one record per pair, and the manifest that says how the batch came about."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import math
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from curation import __version__
+from curation.batch import FORMAT_VERSION, Record, write_batch
+from curation.pipeline import Solved, summary
+from curation.pool.pair_lists import LocalPair
+from curation.pool.schema import Pool, pair_id
+
+
+def reference_probabilities(logprob: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """Softmax of the reference log-probabilities over each prompt's candidates, nan where one of them is unknown.
+
+    logprob: (N,) nats. Returns (N,). This is what the reference itself says of these candidates, whatever Fisher
+    matrix the design used.
+    """
+    out = np.full(len(logprob), np.nan)
+    for start, stop in zip(offsets[:-1], offsets[1:], strict=True):
+        part = logprob[start:stop]
+        if np.isfinite(part).all():
+            scaled = np.exp(part - part.max())
+            out[start:stop] = scaled / scaled.sum()
+    return out
+
+
+def presented_left(batch_seed: str, pair: str) -> str:
+    """`a` or `b`: the response shown on the left, by a keyed hash, so that position tells nothing."""
+    digest = hmac.new(batch_seed.encode(), pair.encode(), hashlib.sha256).digest()
+    return "b" if digest[-1] & 1 else "a"
+
+
+def batch_identity(
+    solved: Solved, pinned: Sequence[LocalPair], excluded: Sequence[LocalPair], pair_ids: Sequence[str]
+) -> str:
+    """16 hex digits over pool, features, settings, constraints and selection: the same run has the same id."""
+    content = [
+        solved.prepared.pool.fingerprint,
+        solved.prepared.table.fingerprint,
+        asdict(solved.prepared.space.settings),
+        {**asdict(solved.settings), "device": None},
+        solved.overlap,
+        list(pinned),
+        list(excluded),
+        list(zip(pair_ids, solved.batch.copies.tolist(), strict=True)),
+    ]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def batch_seed(batch_id: str, seed: int) -> str:
+    """Key of the presentation order of a batch."""
+    return hashlib.sha256(f"{batch_id}:{seed}".encode()).hexdigest()
+
+
+def pair_labels(pool: Pool, solved: Solved, pairs: np.ndarray) -> list[tuple[int, int, int, str]]:
+    """(prompt number, candidate a, candidate b, pair_id) of pair numbers (m,)."""
+    geometry = solved.prepared.geometry
+    prompt = geometry.prompt_of(pairs)
+    first, second = geometry.endpoints(pairs)
+    rows = []
+    for x, i, j in zip(prompt.tolist(), first.tolist(), second.tolist(), strict=True):
+        entry, base = pool.prompts[x], int(geometry.offsets[x])
+        a, b = entry.responses[i - base].response_id, entry.responses[j - base].response_id
+        rows.append((x, i - base, j - base, pair_id(entry.prompt_id, a, b)))
+    return rows
+
+
+def audit_records(solved: Solved, seed_key: str) -> list[Record]:
+    """One record per pair of the batch, in pool order, with every key of the batch format."""
+    pool, told = solved.prepared.pool, solved.explanations
+    offsets = solved.prepared.geometry.offsets
+    logprob = solved.prepared.table.reference_logprob
+    known = pool.reference_logprobs() if logprob is None else np.asarray(logprob, dtype=float)
+    probability = reference_probabilities(known, offsets)
+    weights = solved.design.weights.cpu().numpy()
+    records = []
+    for m, (x, i, j, key) in enumerate(pair_labels(pool, solved, solved.batch.pairs)):
+        entry = pool.prompts[x]
+        a, b = entry.responses[i], entry.responses[j]
+        row_a, row_b = int(offsets[x]) + i, int(offsets[x]) + j
+        inclusion = None if solved.batch.inclusion is None else float(solved.batch.inclusion[m])
+        records.append(
+            {
+                "pair_id": key,
+                "prompt_id": entry.prompt_id,
+                "prompt": entry.prompt,
+                "stratum": entry.stratum,
+                "response_a_id": a.response_id,
+                "response_b_id": b.response_id,
+                "response_a": a.text,
+                "response_b": b.text,
+                "generator_a": a.generator,
+                "generator_b": b.generator,
+                "weight": float(weights[solved.batch.pairs[m]]),
+                "inclusion": inclusion,
+                "copies": int(solved.batch.copies[m]),
+                "score": float(told.score[m]),
+                "margin": _finite(told.margin[m]),
+                "leverage": float(told.leverage[m]),
+                "feature_distance": float(told.feature_distance[m]),
+                "reference_logprob_a": _finite(known[row_a]),
+                "reference_logprob_b": _finite(known[row_b]),
+                "reference_probability_a": _finite(probability[row_a]),
+                "reference_probability_b": _finite(probability[row_b]),
+                "drop_cost": float(told.drop_cost[m]),
+                "directions": [
+                    {"direction": int(k), "share": float(share)}
+                    for k, share in zip(told.directions[m], told.shares[m], strict=True)
+                ],
+                "rationale": told.rationale(m),
+                "left": presented_left(seed_key, key),
+            }
+        )
+    return records
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def save_batch(
+    solved: Solved,
+    out: str | Path,
+    *,
+    pinned: Sequence[LocalPair] = (),
+    excluded: Sequence[LocalPair] = (),
+    force: bool = False,
+) -> Path:
+    """Write the batch folder of a solved design. Raises BatchError where `out` may not be written."""
+    pool, geometry = solved.prepared.pool, solved.prepared.geometry
+    chosen = pair_labels(pool, solved, solved.batch.pairs)
+    identity = batch_identity(solved, pinned, excluded, [row[3] for row in chosen])
+    key = batch_seed(identity, solved.settings.seed)
+    support = (solved.design.weights > 0).nonzero().squeeze(1).cpu().numpy()
+    return write_batch(
+        out,
+        manifest=_manifest(solved, identity, key, pinned, excluded),
+        records=audit_records(solved, key),
+        design=_design_table(solved, support),
+        space=solved.prepared.space.save,
+        selected={
+            "pair_id": [row[3] for row in chosen],
+            "prompt_id": [pool.prompts[row[0]].prompt_id for row in chosen],
+            "copies": solved.batch.copies.tolist(),
+            "vector": geometry.vectors(solved.batch.pairs).cpu().numpy(),
+        },
+        force=force,
+    )
+
+
+def _manifest(
+    solved: Solved, identity: str, key: str, pinned: Sequence[LocalPair], excluded: Sequence[LocalPair]
+) -> dict[str, Any]:
+    pool, table = solved.prepared.pool, solved.prepared.table
+    packages = ("torch", "numpy", "scipy", "pandas", "pyarrow")
+    return {
+        "format_version": FORMAT_VERSION,
+        "batch_id": identity,
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "pool": {"name": pool.name, "fingerprint": pool.fingerprint},
+        "features": {"fingerprint": table.fingerprint, "metadata": table.metadata, "extra_ids": table.extra_ids},
+        "space": {**asdict(solved.prepared.space.settings), "fingerprint": solved.prepared.space.fingerprint},
+        "settings": {
+            key: ("inf" if isinstance(value, float) and math.isinf(value) else value)
+            for key, value in asdict(solved.settings).items()
+        },
+        "overlap_labels": solved.overlap,
+        "pinned": [list(pair) for pair in pinned],
+        "excluded": [list(pair) for pair in excluded],
+        "batch_seed": key,
+        "pairs_selected": len(solved.batch.pairs),
+        "labels_selected": solved.batch.labels,
+        "signed": False,
+        **{name: value for name, value in summary(solved).items() if name not in ("budget",)},
+        "baseline_notes": {name: rule.note for name, rule in solved.baselines.items()},
+        "inclusion_note": None
+        if solved.batch.inclusion is not None
+        else "sequential draws have no known inclusion probabilities",
+        "versions": {
+            "pairwright": __version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in packages},
+        },
+    }
+
+
+def _design_table(solved: Solved, support: np.ndarray) -> dict[str, Any]:
+    from curation.insight.explain import scores
+
+    pool, geometry = solved.prepared.pool, solved.prepared.geometry
+    prompt = geometry.prompt_of(support)
+    first, second = geometry.endpoints(support)
+    ids = pool.ids()
+    score, margin = scores(solved.criterion, solved.feasible, solved.design, support)
+    weights = solved.design.weights.cpu().numpy()[support]
+    return {
+        "prompt_id": [pool.prompts[x].prompt_id for x in prompt.tolist()],
+        "response_a_id": [ids[i][1] for i in first.tolist()],
+        "response_b_id": [ids[j][1] for j in second.tolist()],
+        "weight": weights,
+        "inclusion": weights * solved.feasible.budget,
+        "score": score,
+        "margin": margin,
+    }

@@ -1,0 +1,480 @@
+"""The command line: the headless twin of the dashboard. `python -m curation COMMAND --help`.
+
+Every command takes `--json`: one object on stdout, everything else on stderr. Exit status: 0 done, 1 failed, 2 usage.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from curation.errors import CurationError
+from curation.settings import DesignSettings, SpaceSettings, workspace
+
+app = typer.Typer(
+    name="curation",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Which LLM response pairs deserve a human preference label.",
+)
+
+LATER = {
+    "--per-prompt": "own caps per prompt",
+    "--quota": "quotas per stratum",
+    "--cost": "costs per pair",
+    "--previous": "information of earlier batches",
+    "--select exact": "selection by exchange",
+}
+PoolArg = Annotated[Path, typer.Argument(help="Pool: JSON Lines (.gz, .zst), Parquet or CSV.", show_default=False)]
+JsonOpt = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+FeaturesOpt = Annotated[Path, typer.Option("--features", help="Features file of this pool (Parquet).")]
+BudgetOpt = Annotated[int, typer.Option("--budget", help="Labels to buy.")]
+RidgeOpt = Annotated[float, typer.Option(help="Prior information per direction.")]
+DimOpt = Annotated[int, typer.Option(help="PCA dimensions; the length coordinate comes on top.")]
+NormalizeOpt = Annotated[bool, typer.Option("--normalize/--no-normalize", help="L2-normalise each hidden state.")]
+LengthOpt = Annotated[bool, typer.Option("--length/--no-length", help="Add the length coordinate.")]
+PerPairOpt = Annotated[str, typer.Option("--max-labels-per-pair", help="1, a whole number, or inf.")]
+OverlapOpt = Annotated[float, typer.Option(help="Share of the labels that repeat a pair, for agreement.")]
+ExcludeOpt = Annotated[Path | None, typer.Option(help="CSV of pairs, responses or prompts to leave out.")]
+PinOpt = Annotated[Path | None, typer.Option(help="CSV of pairs that must be in the batch.")]
+TolOpt = Annotated[float, typer.Option(help="Stop when gap and open are at most this.")]
+SkipOpt = Annotated[bool, typer.Option("--skip-rejects", help="Go on without the rows that cannot be used.")]
+ForceOpt = Annotated[bool, typer.Option("--force", help="Replace an unsigned batch or file that exists.")]
+LaterOpt = typer.Option(hidden=True)
+
+
+class RidgeKindChoice(StrEnum):
+    relative = "relative"
+    absolute = "absolute"
+
+
+class PcaChoice(StrEnum):
+    within = "within"
+    raw = "raw"
+
+
+class FisherChoice(StrEnum):
+    auto = "auto"
+    reference = "reference"
+    empirical = "empirical"
+    uniform = "uniform"
+
+
+class SpreadChoice(StrEnum):
+    auto = "auto"
+    balanced = "balanced"
+    capped = "capped"
+    free = "free"
+
+
+class SolverChoice(StrEnum):
+    newton = "newton"
+    frank_wolfe = "frank-wolfe"
+
+
+class SelectChoice(StrEnum):
+    sample = "sample"
+    exact = "exact"
+    paper = "paper"
+
+
+class PoolingChoice(StrEnum):
+    last = "last"
+    mean = "mean"
+
+
+class ExportChoice(StrEnum):
+    label_studio = "label-studio"
+    argilla = "argilla"
+    csv = "csv"
+    parquet = "parquet"
+    jsonl = "jsonl"
+
+
+class OrderChoice(StrEnum):
+    random = "random"
+    both = "both"
+    fixed = "fixed"
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _emit(result: dict[str, Any], as_json: bool, lines: list[str]) -> None:
+    if as_json:
+        print(json.dumps(_plain(result), ensure_ascii=False))
+    else:
+        print("\n".join(lines))
+
+
+def _plain(value: Any) -> Any:
+    """JSON without infinities or nan, which JSON does not have."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _refuse_later(**given: object) -> None:
+    """Refuse by name what a later version brings. Exits with 2."""
+    for name, value in given.items():
+        option = "--" + name.replace("_", "-")
+        if value:
+            _not_yet(option, LATER[option])
+
+
+def _not_yet(option: str, what: str) -> NoReturn:
+    _say(f"{option} ({what}) is not available in this version; leave it out.")
+    raise typer.Exit(2)
+
+
+def _labels_per_pair(text: str) -> float:
+    if text.strip().lower() == "inf":
+        return math.inf
+    if not text.strip().isdigit() or int(text) < 1:
+        raise typer.BadParameter(f"{text!r} is not 1, a whole number above, or inf", param_hint="--max-labels-per-pair")
+    return float(int(text))
+
+
+@app.command()
+def check(
+    pool: PoolArg,
+    rejects: Annotated[Path | None, typer.Option(help="Where to save the rows that cannot be used.")] = None,
+    as_json: JsonOpt = False,
+) -> None:
+    """Read a pool and say what is in it; exit 1 when rows cannot be used."""
+    from curation.pipeline import load_pool
+    from curation.pool.checks import pool_report
+    from curation.pool.storage import write_rejects
+
+    file = load_pool(pool)
+    if rejects is not None:
+        write_rejects(file.rejects, rejects)
+    report = pool_report(file.pool)
+    result = {
+        "format": file.format,
+        "rows": file.rows,
+        "rows_used": file.rows_used,
+        "rejects": len(file.rejects),
+        "rejected": [{"line": r.line, "reason": r.reason} for r in file.rejects[:50]],
+        "fingerprint": file.pool.fingerprint,
+        "known_outcomes": {"quality": len(file.truth.quality), "labels": len(file.truth.labels)},
+        "notes": list(file.notes),
+        **report.to_json(),
+    }
+    lines = [
+        f"{pool}: {file.format}, {file.rows} rows, {file.rows_used} used, {len(file.rejects)} rejected",
+        f"{len(file.pool.prompts)} prompts, {file.pool.n_responses} responses, {file.pool.n_pairs} pairs, "
+        f"{len(report.exact_duplicates)} exact and {len(report.near_duplicates)} near-duplicate pairs, "
+        f"{len(report.empty)} empty responses",
+        *file.notes,
+        *(f"line {r.line}: {r.reason}" for r in file.rejects[:20]),
+    ]
+    _emit(result, as_json, lines)
+    if file.rejects:
+        _say(f"{len(file.rejects)} of {file.rows} rows cannot be used" + (f"; saved to {rejects}" if rejects else ""))
+        raise typer.Exit(1)
+
+
+@app.command()
+def features(
+    pool: PoolArg,
+    out: Annotated[Path, typer.Option(help="Features file to write (Parquet).")],
+    model: Annotated[str, typer.Option(help="Hub name, folder, or `fit`: a small model fitted on the pool's text.")],
+    layer: Annotated[int, typer.Option(help="Hidden layer; -1 is the last.")] = -1,
+    pooling: Annotated[PoolingChoice, typer.Option(help="Token(s) that stand for the response.")] = PoolingChoice.last,
+    batch_tokens: Annotated[str, typer.Option(help="Tokens of one forward pass, or auto.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    seed: Annotated[int, typer.Option(help="Seed of `--model fit`.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")] = False,
+    force: ForceOpt = False,
+    as_json: JsonOpt = False,
+) -> None:
+    """Represent every response by the reference model's hidden state, with its log-probability."""
+    from curation.pipeline import load_pool, make_features
+
+    if batch_tokens != "auto" and not batch_tokens.isdigit():
+        raise typer.BadParameter(f"{batch_tokens!r} is neither auto nor a number", param_hint="--batch-tokens")
+    file = load_pool(pool)
+    result = make_features(
+        file.pool,
+        out,
+        model=model,
+        layer=layer,
+        pooling=pooling.value,
+        batch_tokens="auto" if batch_tokens == "auto" else int(batch_tokens),
+        device=device,
+        seed=seed,
+        resume=resume,
+        force=force,
+        progress=_progress_line(),
+    )
+    _say("")
+    lines = [f"{out}: {result['responses']} responses, {result['dim']} features", *result["notes"]]
+    _emit(result, as_json, lines)
+
+
+def _progress_line() -> Any:
+    def show(done: int, total: int, seconds: float) -> None:
+        rate = done / seconds if seconds > 0 else 0.0
+        left = (total - done) / rate if rate > 0 else math.inf
+        if sys.stderr.isatty() or done == total:
+            _say_inline(f"{done}/{total} responses, {rate:.0f}/s, {left:.0f} s left")
+
+    return show
+
+
+def _say_inline(text: str) -> None:
+    print("\r" + text.ljust(60), end="", file=sys.stderr, flush=True)
+
+
+def _run(
+    pool: Path,
+    features_file: Path,
+    space: SpaceSettings,
+    settings: DesignSettings,
+    *,
+    overlap: float,
+    exclude: Path | None,
+    pin: Path | None,
+    skip_rejects: bool,
+) -> tuple[Any, Any, Any]:
+    """Solve as asked. Returns the solved design, the pins and the exclusions."""
+    import time
+
+    from curation.pipeline import load_pool, prepare
+    from curation.pipeline import solve as solve_design
+    from curation.pool.pair_lists import read_pair_list
+
+    started = time.perf_counter()
+    file = load_pool(pool, skip_rejects=skip_rejects)
+    pinned = read_pair_list(pin, file.pool) if pin else []
+    excluded = read_pair_list(exclude, file.pool) if exclude else []
+    read = time.perf_counter() - started
+    prepared = prepare(file.pool, features_file, space=space, fisher=settings.fisher, device=settings.device)
+    solved = solve_design(prepared, settings, overlap=overlap, pinned=pinned, excluded=excluded)
+    solved.seconds["read"] += read
+    return solved, pinned, excluded
+
+
+@app.command()
+def solve(
+    pool: PoolArg,
+    features_file: FeaturesOpt,
+    budget: BudgetOpt,
+    out: Annotated[Path, typer.Option(help="Batch folder to write.")],
+    ridge: RidgeOpt = 30.0,
+    ridge_kind: Annotated[RidgeKindChoice, typer.Option(help="Unit of the ridge.")] = RidgeKindChoice.relative,
+    dim: DimOpt = 64,
+    normalize: NormalizeOpt = True,
+    pca: Annotated[PcaChoice, typer.Option(help="What the PCA is fitted on.")] = PcaChoice.within,
+    length: LengthOpt = True,
+    fisher: Annotated[FisherChoice, typer.Option(help="Policy of the Fisher matrix.")] = FisherChoice.auto,
+    spread: Annotated[SpreadChoice, typer.Option(help="How labels spread over prompts.")] = SpreadChoice.auto,
+    per_prompt: Annotated[int | None, LaterOpt] = None,
+    max_labels_per_pair: PerPairOpt = "1",
+    quota: Annotated[list[str] | None, LaterOpt] = None,
+    cost: Annotated[str | None, LaterOpt] = None,
+    overlap: OverlapOpt = 0.0,
+    exclude: ExcludeOpt = None,
+    pin: PinOpt = None,
+    previous: Annotated[list[Path] | None, LaterOpt] = None,
+    solver: Annotated[SolverChoice, typer.Option(help="frank-wolfe is the published yardstick.")] = SolverChoice.newton,
+    tol: TolOpt = 1e-4,
+    select: Annotated[SelectChoice, typer.Option(help="From weights to pairs.")] = SelectChoice.sample,
+    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    skip_rejects: SkipOpt = False,
+    force: ForceOpt = False,
+    as_json: JsonOpt = False,
+) -> None:
+    """Choose the pairs to label and write the batch folder."""
+    import time
+
+    _refuse_later(per_prompt=per_prompt, quota=quota, cost=cost, previous=previous)
+    if select == SelectChoice.exact:
+        _not_yet("--select exact", LATER["--select exact"])
+    from curation.audit import save_batch
+    from curation.batch import check_target
+    from curation.pipeline import summary
+
+    check_target(out, force=force)
+    settings = DesignSettings(
+        budget=budget, ridge=ridge, ridge_kind=ridge_kind.value, fisher=fisher.value, spread=spread.value,
+        max_labels_per_pair=_labels_per_pair(max_labels_per_pair), solver=solver.value, tol=tol,
+        select="paper" if select == SelectChoice.paper else "sample", seed=seed, device=device,
+    )  # fmt: skip
+    space = SpaceSettings(dim=dim, normalize=normalize, pca=pca.value, length=length)
+    solved, pinned, excluded = _run(
+        pool, features_file, space, settings, overlap=overlap, exclude=exclude, pin=pin, skip_rejects=skip_rejects
+    )
+    started = time.perf_counter()
+    save_batch(solved, out, pinned=pinned, excluded=excluded, force=force)
+    solved.seconds["write"] = time.perf_counter() - started
+    result = {**summary(solved), "out": str(out)}
+    _emit(result, as_json, _solve_lines(result))
+    if solved.design.stopped != "certificate":
+        _say(f"the solver stopped on {solved.design.stopped}, not on its certificate (gap {result['gap']:.2g})")
+
+
+def _solve_lines(result: dict[str, Any]) -> list[str]:
+    lines = [
+        f"{result['selected_labels']} labels on {result['selected_pairs']} of {result['pairs']} pairs "
+        f"({result['prompts']} prompts), spread {result['spread']}, Fisher {result['fisher']}, d = {result['dim']}",
+        f"criterion of the batch {result['realised']:.6g}, best possible at least {result['lower_bound']:.6g}: "
+        f"efficiency {result['efficiency']:.1%}; design gap {result['gap']:.1e}, open {result['open']:.1e}, "
+        f"{result['passes']} passes, {result['seconds']['solve']:.2f} s on {result['device']}",
+        "the criterion measures what labels can identify; it is not the reward",
+        *result["notes"],
+    ]
+    for name, value in result["baselines"].items():
+        shown = "left out" if value is None else f"{value:.6g} ({value / result['realised']:.2f} x the batch)"
+        lines.append(f"  {name:<20} {shown}")
+    return [*lines, f"written to {result['out']}"] if "out" in result else lines
+
+
+@app.command()
+def compare(
+    pool: PoolArg,
+    features_file: FeaturesOpt,
+    budget: BudgetOpt,
+    ridge: RidgeOpt = 30.0,
+    ridge_kind: Annotated[RidgeKindChoice, typer.Option(help="Unit of the ridge.")] = RidgeKindChoice.relative,
+    dim: DimOpt = 64,
+    normalize: NormalizeOpt = True,
+    pca: Annotated[PcaChoice, typer.Option(help="What the PCA is fitted on.")] = PcaChoice.within,
+    length: LengthOpt = True,
+    fisher: Annotated[FisherChoice, typer.Option(help="Policy of the Fisher matrix.")] = FisherChoice.auto,
+    spread: Annotated[SpreadChoice, typer.Option(help="How labels spread over prompts.")] = SpreadChoice.auto,
+    per_prompt: Annotated[int | None, LaterOpt] = None,
+    max_labels_per_pair: PerPairOpt = "1",
+    quota: Annotated[list[str] | None, LaterOpt] = None,
+    cost: Annotated[str | None, LaterOpt] = None,
+    overlap: OverlapOpt = 0.0,
+    exclude: ExcludeOpt = None,
+    pin: PinOpt = None,
+    previous: Annotated[list[Path] | None, LaterOpt] = None,
+    solver: Annotated[SolverChoice, typer.Option(help="frank-wolfe is the published yardstick.")] = SolverChoice.newton,
+    tol: TolOpt = 1e-4,
+    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    skip_rejects: SkipOpt = False,
+    as_json: JsonOpt = False,
+) -> None:
+    """Design and baselines side by side, in the criterion; writes nothing."""
+    _refuse_later(per_prompt=per_prompt, quota=quota, cost=cost, previous=previous)
+    from curation.insight.efficiency import label_equivalent
+    from curation.pipeline import summary
+
+    settings = DesignSettings(
+        budget=budget, ridge=ridge, ridge_kind=ridge_kind.value, fisher=fisher.value, spread=spread.value,
+        max_labels_per_pair=_labels_per_pair(max_labels_per_pair), solver=solver.value, tol=tol, seed=seed,
+        device=device,
+    )  # fmt: skip
+    space = SpaceSettings(dim=dim, normalize=normalize, pca=pca.value, length=length)
+    solved, _, _ = _run(
+        pool, features_file, space, settings, overlap=overlap, exclude=exclude, pin=pin, skip_rejects=skip_rejects
+    )
+    equivalent = label_equivalent(
+        solved.criterion, solved.prepared.geometry, solved.batch_information, solved.feasible.budget
+    )
+    result = {**summary(solved), "uniform_labels": equivalent.labels, "uniform_sentence": equivalent.sentence()}
+    _emit(result, as_json, [*_solve_lines(result), equivalent.sentence()])
+
+
+@app.command()
+def decide(
+    folder: Annotated[Path, typer.Argument(help="Batch folder.")],
+    file: Annotated[Path, typer.Argument(help="CSV: pair_id, decision (approve, reject, flag), reason, note.")],
+    who: Annotated[str, typer.Option("--as", help="Who decides.")],
+    as_json: JsonOpt = False,
+) -> None:
+    """Record the decisions of a CSV file in the workspace's store, all or none."""
+    from curation.handover import decide_from_file
+
+    result = decide_from_file(folder, file, who=who)
+    _emit(result, as_json, [f"{result['recorded']} decisions recorded by {who}: {result['counts']}"])
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="Batch folder.")],
+    to: Annotated[ExportChoice, typer.Option(help="Format.")],
+    out: Annotated[Path, typer.Option(help="File to write.")],
+    order: Annotated[OrderChoice, typer.Option(help="Which response stands on the left.")] = OrderChoice.random,
+    unsigned: Annotated[bool, typer.Option("--unsigned", help="Export an unsigned batch, marked as such.")] = False,
+    force: ForceOpt = False,
+    as_json: JsonOpt = False,
+) -> None:
+    """Write the approved pairs for annotators; what is left out is counted."""
+    from curation.handover import export_batch
+
+    result = export_batch(folder, to=to.value, out=out, order=order.value, unsigned=unsigned, force=force)
+    left = ", ".join(f"{count} {reason}" for reason, count in result["left_out"].items() if count) or "nothing"
+    _emit(result, as_json, [f"{result['rows']} rows ({result['pairs']} pairs) written to {out}; left out: {left}"])
+
+
+def _later_command(name: str, what: str) -> None:
+    @app.command(name, hidden=True, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+    def later() -> None:
+        _not_yet(name, what)
+
+
+for _name, _what in {
+    "backtest": "does choosing pairs pay on known outcomes",
+    "sign": "sign-off",
+    "verify": "checking a signed batch",
+    "import-labels": "labels back in",
+    "experiment": "synthetic and policy experiments",
+}.items():
+    _later_command(_name, _what)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; every failure becomes words. Returns the exit status."""
+    given = sys.argv[1:] if arguments is None else arguments
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
+    try:
+        status = app(args=given, standalone_mode=False)
+    except CurationError as error:
+        return _fail(str(error), given)
+    except (OSError, MemoryError) as error:
+        return _fail(f"{type(error).__name__}: {error}", given)
+    except KeyboardInterrupt:
+        return _fail("stopped; nothing was written.", given)
+    except Exception as error:  # the boundary: a bug is logged whole and told in one sentence
+        return _usage_or_bug(error, given)
+    return status if isinstance(status, int) else 0
+
+
+def _usage_or_bug(error: Exception, given: list[str]) -> int:
+    if hasattr(error, "show") and hasattr(error, "exit_code"):  # click's usage errors
+        error.show(file=sys.stderr)
+        return int(error.exit_code)
+    log = workspace() / "logs" / "errors.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(log)
+    logger = logging.getLogger("curation.bug")
+    logger.propagate = False
+    logger.addHandler(handler)
+    logger.error("command %s", given, exc_info=error)
+    return _fail(f"unexpected {type(error).__name__}: {error}; the details are in {log}.", given)
+
+
+def _fail(message: str, given: list[str]) -> int:
+    _say(f"error: {message}")
+    if "--json" in given:
+        print(json.dumps({"error": message}, ensure_ascii=False))
+    return 1

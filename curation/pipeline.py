@@ -1,0 +1,295 @@
+"""The one place where the steps are wired together: pool and features in, a solved design and its batch out."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from curation.device import describe_device, resolve_device
+from curation.errors import DesignError, PoolError
+from curation.pool.pair_lists import LocalPair
+from curation.pool.readers import read_pool
+from curation.pool.schema import Pool, PoolFile
+from curation.settings import DesignSettings, FisherKind, SpaceSettings
+
+if TYPE_CHECKING:
+    import torch
+
+    from curation.design.baselines import Baseline
+    from curation.design.criterion import Criterion
+    from curation.design.feasible import Feasible
+    from curation.design.geometry import Geometry
+    from curation.design.result import Design, Step
+    from curation.design.sampling import Batch
+    from curation.insight.explain import Explanations
+    from curation.representation.features_file import FeatureTable
+    from curation.representation.fisher import Probabilities
+    from curation.representation.space import Space
+
+ProgressCallback = Callable[["Step"], None]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A pool in the design's space: everything a design needs that budget and ridge do not change.
+
+    phi: (N, d) candidates. fisher: (d, d) = M. seconds: of the steps `space` and `fisher`.
+    """
+
+    pool: Pool
+    table: FeatureTable
+    space: Space
+    phi: np.ndarray
+    probabilities: Probabilities
+    fisher: np.ndarray
+    geometry: Geometry
+    device: str
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Solved:
+    """A design, the batch drawn from it and everything said about them.
+
+    realised: f of the drawn batch. batch_information: its Sigma (d, d). explanations: one entry per pair of the batch.
+    """
+
+    prepared: Prepared
+    settings: DesignSettings
+    overlap: int
+    criterion: Criterion
+    feasible: Feasible
+    design: Design
+    batch: Batch
+    batch_information: torch.Tensor
+    realised: float
+    baselines: dict[str, Baseline]
+    explanations: Explanations
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def efficiency(self) -> float:
+        """Lower bound over realised f, in (0, 1]: how near the drawn batch is to the best possible design."""
+        return self.design.certificate.lower_bound / self.realised
+
+
+def load_pool(path: str | Path, *, skip_rejects: bool = True) -> PoolFile:
+    """Read a pool. Raises PoolError where it is unusable, or where it has rejects and those may not be skipped."""
+    file = read_pool(path)
+    if file.rejects and not skip_rejects:
+        first = file.rejects[0]
+        raise PoolError(
+            f"{path}: {len(file.rejects)} of {file.rows} rows cannot be used (line {first.line}: {first.reason}); "
+            "see them all with `check POOL --rejects FILE`, mend them, or go on without them with --skip-rejects."
+        )
+    return file
+
+
+def prepare(
+    pool: Pool,
+    features: str | Path | FeatureTable,
+    *,
+    space: SpaceSettings,
+    fisher: FisherKind = "auto",
+    device: str = "auto",
+) -> Prepared:
+    """Features to coordinates, Fisher matrix and comparison graph (METHOD.md sections 2, 3 and 5)."""
+    from curation.design.geometry import Geometry
+    from curation.representation.features_file import read_features
+    from curation.representation.fisher import fisher_matrix, response_probabilities
+    from curation.representation.space import fit_space
+
+    chosen = resolve_device(device)
+    started = time.perf_counter()
+    table = features
+    if isinstance(table, str | Path):
+        table = read_features(table, pool.ids(), pool_fingerprint=pool.fingerprint)
+    read_seconds = time.perf_counter() - started
+    started = time.perf_counter()
+    offsets, lengths = pool.offsets(), pool.lengths()
+    fitted = fit_space(table.matrix, offsets, lengths, settings=space)
+    phi = fitted.transform(table.matrix, offsets, lengths)
+    space_seconds = time.perf_counter() - started
+    started = time.perf_counter()
+    logprob = table.reference_logprob if table.reference_logprob is not None else pool.reference_logprobs()
+    probabilities = response_probabilities(phi, offsets, logprob=logprob, kind=fisher, n_tokens=table.n_tokens)
+    M = fisher_matrix(phi, offsets, probabilities.p, pool.prompt_weights())
+    geometry = Geometry(phi, offsets, prompt_weights=pool.prompt_weights(), edges=pool.edges(), device=chosen)
+    return Prepared(
+        pool=pool,
+        table=table,
+        space=fitted,
+        phi=phi,
+        probabilities=probabilities,
+        fisher=M,
+        geometry=geometry,
+        device=chosen,
+        seconds={"read": read_seconds, "space": space_seconds, "fisher": time.perf_counter() - started},
+    )
+
+
+def pair_numbers(geometry: Geometry, pairs: Sequence[LocalPair]) -> list[int]:
+    """Pair numbers of (prompt, i, j) triples. Raises DesignError where a pair is not admissible."""
+    numbers = []
+    for prompt, i, j in pairs:
+        number = geometry.number(prompt, i, j)
+        if number is None:
+            raise DesignError(f"prompt number {prompt}: candidates {i} and {j} may not be compared in this pool.")
+        numbers.append(number)
+    return numbers
+
+
+def design_problem(
+    prepared: Prepared,
+    settings: DesignSettings,
+    *,
+    overlap: int = 0,
+    pinned: Sequence[LocalPair] = (),
+    excluded: Sequence[LocalPair] = (),
+) -> tuple[Criterion, Feasible]:
+    """Criterion and feasible set of a run. overlap: labels kept for repeats, outside the design."""
+    import torch
+
+    from curation.design.criterion import make_criterion
+    from curation.design.feasible import make_feasible
+
+    geometry = prepared.geometry
+    criterion = make_criterion(
+        geometry, torch.as_tensor(prepared.fisher), ridge=settings.ridge, kind=settings.ridge_kind
+    )
+    feasible = make_feasible(
+        geometry,
+        budget=settings.budget - overlap,
+        max_labels_per_pair=settings.max_labels_per_pair,
+        spread=settings.spread,
+        pinned=pair_numbers(geometry, pinned),
+        excluded=pair_numbers(geometry, excluded),
+    )
+    return criterion, feasible
+
+
+def run_solver(
+    criterion: Criterion, feasible: Feasible, settings: DesignSettings, progress: ProgressCallback | None = None
+) -> Design:
+    """The design by the solver that was asked for."""
+    from curation.design.frank_wolfe import frank_wolfe
+    from curation.design.newton import newton
+
+    solver = newton if settings.solver == "newton" else frank_wolfe
+    return solver(criterion, feasible, tol=settings.tol, progress=progress)
+
+
+def solve(
+    prepared: Prepared,
+    settings: DesignSettings,
+    *,
+    overlap: float = 0.0,
+    pinned: Sequence[LocalPair] = (),
+    excluded: Sequence[LocalPair] = (),
+    with_baselines: bool = True,
+    progress: ProgressCallback | None = None,
+) -> Solved:
+    """Solve, draw the batch, compare it and explain every pair. overlap: share of the labels given to repeats.
+
+    Raises DesignError with the constraint's name and amount where the budget cannot be spent as asked.
+    """
+    from curation.design.baselines import baselines, batch_information
+    from curation.design.sampling import paper, sample, with_overlap
+    from curation.insight.explain import explain
+
+    if not 0 <= overlap <= 0.5:
+        raise DesignError(f"--overlap {overlap} is outside 0..0.5; it is the share of labels that repeat a pair.")
+    repeats = math.floor(overlap * settings.budget)
+    seconds = dict(prepared.seconds)
+    started = time.perf_counter()
+    criterion, feasible = design_problem(prepared, settings, overlap=repeats, pinned=pinned, excluded=excluded)
+    design = run_solver(criterion, feasible, settings, progress)
+    seconds["solve"] = time.perf_counter() - started
+    started = time.perf_counter()
+    draw = sample if settings.select == "sample" else paper
+    batch = draw(feasible, design.weights, seed=settings.seed)
+    information = batch_information(feasible, batch)
+    realised = criterion.value(information)
+    rules = (
+        baselines(criterion, feasible, prepared.probabilities.p, seed=settings.seed) if with_baselines else {}
+    )
+    batch = with_overlap(batch, repeats, seed=settings.seed)
+    seconds["select"] = time.perf_counter() - started
+    started = time.perf_counter()
+    explanations = explain(criterion, feasible, design, information, batch.pairs)
+    seconds["explain"] = time.perf_counter() - started
+    return Solved(
+        prepared=prepared,
+        settings=settings,
+        overlap=repeats,
+        criterion=criterion,
+        feasible=feasible,
+        design=design,
+        batch=batch,
+        batch_information=information,
+        realised=realised,
+        baselines=rules,
+        explanations=explanations,
+        seconds=seconds,
+    )
+
+
+def summary(solved: Solved) -> dict[str, Any]:
+    """The figures of a run, as `solve --json` prints them."""
+    pool, certificate = solved.prepared.pool, solved.design.certificate
+    return {
+        "prompts": len(pool.prompts),
+        "responses": pool.n_responses,
+        "pairs": pool.n_pairs,
+        "dim": solved.prepared.space.dim,
+        "budget": solved.settings.budget,
+        "fisher": solved.prepared.probabilities.kind,
+        "fisher_reason": solved.prepared.probabilities.reason,
+        "spread": solved.feasible.spread,
+        "objective": certificate.objective,
+        "lower_bound": certificate.lower_bound,
+        "gap": certificate.gap,
+        "open": certificate.open,
+        "stopped": solved.design.stopped,
+        "passes": solved.design.passes,
+        "support": solved.design.support,
+        "selected_pairs": len(solved.batch.pairs),
+        "selected_labels": solved.batch.labels,
+        "realised": solved.realised,
+        "efficiency": solved.efficiency,
+        "device": describe_device(solved.prepared.device),
+        "seconds": {name: round(value, 4) for name, value in solved.seconds.items()},
+        "baselines": {name: rule.realised for name, rule in solved.baselines.items()},
+        "notes": [*solved.prepared.space.notes, *solved.prepared.table.notes],
+    }
+
+
+def budget_frontier(
+    prepared: Prepared, settings: DesignSettings, budgets: Sequence[int]
+) -> list[tuple[int, float, float]]:
+    """Information left to want at each budget: (budget, designed, uniform) values of T = f / n x planned n.
+
+    The ridge's information stays that of `settings.budget` labels, so that budgets compare (METHOD.md section 8).
+    """
+    from dataclasses import replace
+
+    criterion, _ = design_problem(prepared, settings)
+    rows = []
+    for budget in budgets:
+        try:
+            _, feasible = design_problem(prepared, replace(settings, budget=int(budget)))
+        except DesignError:
+            continue  # above the pool: the frontier ends there
+        scaled = replace(criterion, prior=criterion.prior * (settings.budget / budget))
+        design = run_solver(scaled, feasible, replace(settings, tol=1e-3))
+        factor = settings.budget / budget
+        rows.append(
+            (int(budget), design.certificate.objective * factor, design.certificate.uniform * factor)
+        )
+    return rows

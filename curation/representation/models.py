@@ -1,0 +1,167 @@
+"""Loading a model and its tokenizer: safetensors only, no code from the model's folder, no hanging on the network."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from curation.device import resolve_device
+from curation.errors import RepresentationError
+
+log = logging.getLogger(__name__)
+_WANTED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+_UNWANTED = ["original/*", "consolidated*", "onnx/*", "openvino/*"]
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model ready to run."""
+
+    model: Any  # transformers.PreTrainedModel in eval mode
+    tokenizer: Any
+    causal: bool  # has a language-model head that gives next-token probabilities
+    device: str
+    name: str  # as asked for
+    revision: str  # commit of the hub, or 16 hex digits over the folder's files
+    max_tokens: int | None  # positions the model has; None when it sets no limit
+    notes: tuple[str, ...]
+
+
+def load_model(name: str, *, device: str = "auto") -> LoadedModel:
+    """Load `name`, a folder or a hub name, in eval mode; float32 on CPU, the checkpoint's own type on CUDA.
+
+    Raises RepresentationError with a remedy when it is missing, not in safetensors, needs its own code, is an
+    encoder-decoder, or lacks weights.
+    """
+    import transformers
+
+    folder, revision = _locate(name)
+    target = resolve_device(device)
+    if not list(folder.glob("*.safetensors")):
+        raise RepresentationError(
+            f"model {name} has no .safetensors weights in {folder}; only safetensors are read, because pickled weights "
+            "can run code. Convert it with model.save_pretrained(folder), or choose another model."
+        )
+    try:
+        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        if getattr(config, "is_encoder_decoder", False):
+            raise RepresentationError(
+                f"model {name} is an encoder-decoder ({config.model_type}); use a causal language model or an encoder."
+            )
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        causal = _is_causal(config)
+        auto = transformers.AutoModelForCausalLM if causal else transformers.AutoModel
+        model, loading = auto.from_pretrained(
+            folder,
+            config=config,
+            trust_remote_code=False,
+            local_files_only=True,
+            use_safetensors=True,
+            dtype="auto" if target.startswith("cuda") else "float32",
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        raise RepresentationError(
+            f"model {name} cannot be loaded ({_first_line(error)}); it needs config.json, a tokenizer and safetensors "
+            "weights of an architecture that transformers knows without extra code."
+        ) from error
+    causal, notes = _check_weights(name, causal, loading)
+    model.to(target).eval()
+    return LoadedModel(model, tokenizer, causal, target, name, revision, _max_tokens(config, tokenizer), notes)
+
+
+def _locate(name: str) -> tuple[Path, str]:
+    """The folder that holds the model, and its revision. A hub name is looked up in the cache first."""
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path, _folder_revision(path)
+    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1 or path.exists():
+        raise RepresentationError(
+            f"model folder {name} does not exist; give a folder, a hub name such as gpt2, or fit."
+        )
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    options: dict[str, Any] = {"allow_patterns": _WANTED, "ignore_patterns": _UNWANTED}
+    try:
+        try:
+            folder = Path(snapshot_download(name, local_files_only=True, **options))
+            if not list(folder.glob("*.safetensors")):  # a cache with the tokenizer alone
+                raise LocalEntryNotFoundError("no weights in the cache")
+        except LocalEntryNotFoundError:
+            log.info("model %s is not in the cache; asking the hub", name)
+            folder = Path(snapshot_download(name, etag_timeout=10, **options))
+    except LocalEntryNotFoundError as error:
+        raise RepresentationError(
+            f"model {name} is neither a folder nor in the Hugging Face cache, and the hub cannot be reached (no "
+            "network, or HF_HUB_OFFLINE is set); give a local folder, use --model fit, or download it on a machine with network "
+            "and copy the cache (HF_HOME)."
+        ) from error
+    except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
+        raise RepresentationError(
+            f"model {name} cannot be had from the hub ({_first_line(error)}); check the name and, for gated models, "
+            "HF_TOKEN; or give a local folder."
+        ) from error
+    return folder, folder.name
+
+
+def _is_causal(config: Any) -> bool:
+    """Whether the model predicts the next token. Masked models are encoders, though transformers can load them so."""
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+        MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    )
+
+    if config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        return False
+    return config.model_type not in MODEL_FOR_MASKED_LM_MAPPING_NAMES or bool(getattr(config, "is_decoder", False))
+
+
+def _check_weights(name: str, causal: bool, loading: Any) -> tuple[bool, tuple[str, ...]]:
+    """A checkpoint without a head is an encoder; one that lacks anything else would run on random numbers."""
+    missing = sorted(str(key) for key in loading["missing_keys"])
+    heads = [key for key in missing if "lm_head" in key or key.startswith(("embed_out", "output."))]
+    others = [key for key in missing if key not in heads and "pooler" not in key]
+    if others or loading.get("mismatched_keys"):
+        first = others[0] if others else "one of another shape"
+        raise RepresentationError(
+            f"the checkpoint of model {name} lacks {len(others)} weights (first: {first}), so it would run "
+            "on random numbers; use a complete checkpoint."
+        )
+    if heads:
+        return False, (f"model {name} has no language-model head: no log-probabilities.",)
+    return causal, ()
+
+
+def _max_tokens(config: Any, tokenizer: Any) -> int | None:
+    text = config.get_text_config() if hasattr(config, "get_text_config") else config
+    limits = []
+    positions = getattr(text, "max_position_embeddings", None)
+    if isinstance(positions, int) and positions > 0:
+        # RoBERTa and its kin number positions from the padding index + 1
+        offset = (text.pad_token_id or 0) + 1 if "roberta" in text.model_type or text.model_type == "camembert" else 0
+        limits.append(positions - offset)
+    if tokenizer.model_max_length < 10**9:  # tokenizers without a limit say 1e30
+        limits.append(int(tokenizer.model_max_length))
+    return min(limits) if limits else None
+
+
+def _folder_revision(folder: Path) -> str:
+    """16 hex digits over the names and contents of the configuration, tokenizer and weights."""
+    digest = hashlib.sha256()
+    files = sorted(
+        path for path in folder.iterdir() if path.suffix in {".json", ".safetensors", ".model", ".txt", ".jinja"}
+    )
+    for path in files:
+        with path.open("rb") as file:
+            digest.update(json.dumps([path.name, hashlib.file_digest(file, "sha256").hexdigest()]).encode())
+    return digest.hexdigest()[:16]
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__

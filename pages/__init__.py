@@ -1,0 +1,1 @@
+"""Thin pages: guard, one call into curation, draw."""

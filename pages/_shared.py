@@ -1,0 +1,270 @@
+"""What several pages share: the session's view, cached resources, guards that turn errors into words."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from curation.audit import save_batch
+from curation.batch import BatchFolder, read_batch
+from curation.errors import CurationError
+from curation.pipeline import Prepared, Solved, load_pool, prepare, solve
+from curation.pool.pair_lists import LocalPair, read_pair_list
+from curation.pool.schema import Pool, Reject
+from curation.session import (
+    DEMO,
+    View,
+    allowed_path,
+    file_digest,
+    list_features,
+    pool_path,
+    view_from_query,
+)
+from curation.settings import workspace
+
+PLOT_CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["toggleSpikelines"], "responsive": True}
+PAGE_KEYS = ("batch", "pair", "direction")  # URL keys of single pages, kept beside the view's
+
+
+@dataclass(frozen=True)
+class OpenPool:
+    """A pool as pages may see it: known outcomes are counted, never carried."""
+
+    pool: Pool
+    rejects: tuple[Reject, ...]
+    format: str
+    rows: int
+    rows_used: int
+    notes: tuple[str, ...]
+    known_quality: int
+    known_labels: int
+    path: Path
+
+
+def open_state() -> None:
+    """Take the view from the URL on the first run of a session; afterwards the session is the truth."""
+    if "view" not in st.session_state:
+        st.session_state["view"] = view_from_query(st.query_params.to_dict())
+        for key in PAGE_KEYS:
+            if key in st.query_params:
+                st.session_state[f"page_{key}"] = st.query_params[key]
+    write_url()
+
+
+def write_url() -> None:
+    """Mirror the session's view in the address, so that it can be shared and survives a reload."""
+    wanted = current_view().to_query()
+    for key in PAGE_KEYS:
+        value = st.session_state.get(f"page_{key}")
+        if value:
+            wanted[key] = str(value)
+    if st.query_params.to_dict() != wanted:
+        st.query_params.from_dict(wanted)
+
+
+def current_view() -> View:
+    """The view of this session."""
+    view: View = st.session_state["view"]
+    return view
+
+
+def change_view(**changes: Any) -> None:
+    """Change the session's view (and the URL at the next run)."""
+    st.session_state["view"] = replace(current_view(), **changes)
+    write_url()
+
+
+def set_page_state(key: str, value: str | None) -> None:
+    """Remember a single page's state (one of PAGE_KEYS) in session and URL."""
+    st.session_state[f"page_{key}"] = value
+    write_url()
+
+
+def page_state(key: str) -> str | None:
+    """A single page's state, or None."""
+    return st.session_state.get(f"page_{key}")
+
+
+def stop_with(error: Exception) -> None:
+    """Show an error's own words and end the page."""
+    st.error(str(error), icon=":material/error:")
+    st.stop()
+
+
+def guarded[T](call: Callable[[], T]) -> T:
+    """The call's result; a CurationError is shown in its own words and ends the page."""
+    try:
+        return call()
+    except CurationError as error:
+        stop_with(error)
+        raise
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _digest(path: str, modified: int, size: int) -> str:
+    return file_digest(Path(path))
+
+
+def digest_of(path: Path) -> str:
+    """Content digest of a file, recomputed when its time or size changes."""
+    status = path.stat()
+    return _digest(str(path), status.st_mtime_ns, status.st_size)
+
+
+@st.cache_resource(max_entries=4, show_spinner="Reading the pool")
+def _open_pool(path: str, digest: str) -> OpenPool:
+    file = load_pool(path)
+    return OpenPool(
+        pool=file.pool,
+        rejects=file.rejects,
+        format=file.format,
+        rows=file.rows,
+        rows_used=file.rows_used,
+        notes=file.notes,
+        known_quality=len(file.truth.quality),
+        known_labels=len(file.truth.labels),
+        path=Path(path),
+    )
+
+
+def open_pool() -> OpenPool:
+    """The session's pool. Ends the page with words where it cannot be read."""
+
+    def read() -> OpenPool:
+        path = pool_path(current_view().pool)
+        return _open_pool(str(path), digest_of(path))
+
+    return guarded(read)
+
+
+def features_path() -> Path | None:
+    """The features file in use: the one chosen, else the first that belongs to the pool, else None."""
+    view = current_view()
+    if view.features:
+        return guarded(lambda: allowed_path(view.features))
+    opened = open_pool()
+    found = list_features(opened.path, opened.pool.fingerprint)
+    return found[0] if found else None
+
+
+@st.cache_resource(max_entries=4, show_spinner="Fitting the space")
+def _prepare(pool_key: str, features_key: str, view_key: tuple[Any, ...], _pool: Pool, _path: str) -> Prepared:
+    view = View(dim=view_key[0], normalize=view_key[1], pca=view_key[2], length=view_key[3])
+    return prepare(_pool, _path, space=view.space_settings(), fisher=view_key[4])
+
+
+def prepared_key() -> tuple[str, str, tuple[Any, ...]]:
+    """What the prepared pool depends on."""
+    view, opened, path = current_view(), open_pool(), features_path()
+    settings = (view.dim, view.normalize, view.pca, view.length, view.fisher)
+    return opened.pool.fingerprint, digest_of(path) if path else "", settings
+
+
+def prepared_pool() -> Prepared:
+    """The pool in the design's space. Ends the page with a next step where there are no features yet."""
+    path = features_path()
+    if path is None:
+        st.info(
+            "This pool has no features yet: they say how the reference model sees each response.",
+            icon=":material/grain:",
+        )
+        st.page_link("pages/features.py", label="Make or attach features", icon=":material/arrow_forward:")
+        st.stop()
+    opened = open_pool()
+    return guarded(lambda: _prepare(*prepared_key(), opened.pool, str(path)))
+
+
+@st.cache_resource
+def _solved_cache() -> tuple[OrderedDict[Any, Solved], threading.Lock]:
+    return OrderedDict(), threading.Lock()
+
+
+def constraints(view: View, pool: Pool) -> tuple[list[LocalPair], list[LocalPair]]:
+    """Pins and exclusions of a view, read from the workspace."""
+    pinned = read_pair_list(allowed_path(view.pins), pool) if view.pins else []
+    excluded = read_pair_list(allowed_path(view.exclude), pool) if view.exclude else []
+    return pinned, excluded
+
+
+def solved_view(view: View | None = None, *, progress: Callable[[Any], None] | None = None) -> Solved:
+    """The design of a view (default: the session's), solved once and kept. Ends the page with words on failure."""
+    prepared = prepared_pool()
+    wanted = view or current_view()
+    opened = open_pool()
+
+    def run() -> Solved:
+        settings = wanted.design_settings(len(opened.pool.prompts))
+        files = tuple(digest_of(allowed_path(name)) if name else "" for name in (wanted.pins, wanted.exclude))
+        key = (prepared_key(), settings, wanted.overlap, files)
+        kept, lock = _solved_cache()
+        with lock:
+            if key in kept:
+                kept.move_to_end(key)
+                return kept[key]
+        pinned, excluded = constraints(wanted, opened.pool)
+        solved = solve(
+            prepared, settings, overlap=wanted.overlap, pinned=pinned, excluded=excluded, progress=progress
+        )
+        with lock:
+            kept[key] = solved
+            while len(kept) > 12:
+                kept.popitem(last=False)
+        return solved
+
+    return guarded(run)
+
+
+@st.cache_resource(show_spinner=False)
+def _store_for(url: str) -> Any:
+    from curation.review.store import open_store
+
+    return open_store()
+
+
+def review_store() -> Any:
+    """The review store of this workspace."""
+    import os
+
+    return guarded(lambda: _store_for(os.environ.get("DATABASE_URL", str(workspace().absolute()))))
+
+
+def reviewer() -> str:
+    """Who decides: the operating system's user in local single-user mode."""
+    import getpass
+
+    return getpass.getuser()
+
+
+def saved_batch(solved: Solved) -> BatchFolder:
+    """The batch folder of a solved design in the workspace, written and registered if it is new."""
+    from curation.handover import register_batch
+
+    def save() -> BatchFolder:
+        view, opened = current_view(), open_pool()
+        pinned, excluded = constraints(view, opened.pool)
+        folder = register_batch(
+            solved, pinned=pinned, excluded=excluded, store=review_store(), who=reviewer(), writer=save_batch
+        )
+        return read_batch(folder)
+
+    return guarded(save)
+
+
+def sidebar() -> None:
+    """What is open, in a few lines under the navigation."""
+    view = current_view()
+    with st.sidebar:
+        name = "Demo pool" if view.pool == DEMO else Path(view.pool).name
+        st.caption(f"**{name}**")
+        st.caption("Local single-user mode: this dashboard answers on this machine only.")
+
+
+def chart(figure: Any, *, key: str, **options: Any) -> Any:
+    """A plotly figure across the column's width."""
+    return st.plotly_chart(figure, width="stretch", config=PLOT_CONFIG, key=key, **options)
