@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def reference_probabilities(logprob: np.ndarray, offsets: np.ndarray) -> np.ndar
     matrix the design used.
     """
     out = np.full(len(logprob), np.nan)
-    for start, stop in zip(offsets[:-1], offsets[1:], strict=True):
+    for start, stop in pairwise(offsets.tolist()):
         part = logprob[start:stop]
         if np.isfinite(part).all():
             scaled = np.exp(part - part.max())
@@ -44,10 +45,9 @@ def presented_left(batch_seed: str, pair: str) -> str:
     return "b" if digest[-1] & 1 else "a"
 
 
-def batch_identity(
-    solved: Solved, pinned: Sequence[LocalPair], excluded: Sequence[LocalPair], pair_ids: Sequence[str]
-) -> str:
+def solved_identity(solved: Solved, pinned: Sequence[LocalPair], excluded: Sequence[LocalPair]) -> str:
     """16 hex digits over pool, features, settings, constraints and selection: the same run has the same id."""
+    pair_ids = [row[3] for row in pair_labels(solved.prepared.pool, solved, solved.batch.pairs)]
     content = [
         solved.prepared.pool.fingerprint,
         solved.prepared.table.fingerprint,
@@ -143,7 +143,7 @@ def save_batch(
     """Write the batch folder of a solved design. Raises BatchError where `out` may not be written."""
     pool, geometry = solved.prepared.pool, solved.prepared.geometry
     chosen = pair_labels(pool, solved, solved.batch.pairs)
-    identity = batch_identity(solved, pinned, excluded, [row[3] for row in chosen])
+    identity = solved_identity(solved, pinned, excluded)
     key = batch_seed(identity, solved.settings.seed)
     support = (solved.design.weights > 0).nonzero().squeeze(1).cpu().numpy()
     return write_batch(

@@ -59,7 +59,9 @@ def check_target(out: str | Path, *, force: bool = False) -> Path:
         if not force:
             raise BatchError(f"{path} already exists; choose another --out, or replace it with --force.")
         if any(path.iterdir()) and not (path / MANIFEST).exists():
-            raise BatchError(f"{path} exists and is not a batch folder, so --force will not replace it; choose another.")
+            raise BatchError(
+                f"{path} exists and is not a batch folder, so --force will not replace it; choose another."
+            )
     parent = path.absolute().parent
     if not parent.exists():
         raise BatchError(f"the folder {parent} does not exist; create it first or choose another --out.")
@@ -106,7 +108,9 @@ def write_batch(
         staging.chmod(0o755)
         _swap(staging, path)
     except OSError as error:
-        raise BatchError(f"the batch could not be written to {path}: {error.strerror or error}; nothing was.") from error
+        raise BatchError(
+            f"the batch could not be written to {path}: {error.strerror or error}; nothing was."
+        ) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return path

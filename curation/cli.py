@@ -9,12 +9,48 @@ import json
 import logging
 import math
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
+from curation.cli_options import (
+    BudgetOpt,
+    DeviceOpt,
+    DimOpt,
+    ExcludeOpt,
+    ExportChoice,
+    FeaturesOpt,
+    FisherChoice,
+    FisherOpt,
+    ForceOpt,
+    JsonOpt,
+    LaterNumber,
+    LaterPaths,
+    LaterText,
+    LaterTexts,
+    LengthOpt,
+    NormalizeOpt,
+    OrderChoice,
+    OverlapOpt,
+    PcaChoice,
+    PcaOpt,
+    PerPairOpt,
+    PinOpt,
+    PoolArg,
+    PoolingChoice,
+    RidgeKindChoice,
+    RidgeKindOpt,
+    RidgeOpt,
+    SeedOpt,
+    SelectChoice,
+    SkipOpt,
+    SolverChoice,
+    SolverOpt,
+    SpreadChoice,
+    SpreadOpt,
+    TolOpt,
+)
 from curation.errors import CurationError
 from curation.settings import DesignSettings, SpaceSettings, workspace
 
@@ -33,76 +69,6 @@ LATER = {
     "--previous": "information of earlier batches",
     "--select exact": "selection by exchange",
 }
-PoolArg = Annotated[Path, typer.Argument(help="Pool: JSON Lines (.gz, .zst), Parquet or CSV.", show_default=False)]
-JsonOpt = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-FeaturesOpt = Annotated[Path, typer.Option("--features", help="Features file of this pool (Parquet).")]
-BudgetOpt = Annotated[int, typer.Option("--budget", help="Labels to buy.")]
-RidgeOpt = Annotated[float, typer.Option(help="Prior information per direction.")]
-DimOpt = Annotated[int, typer.Option(help="PCA dimensions; the length coordinate comes on top.")]
-NormalizeOpt = Annotated[bool, typer.Option("--normalize/--no-normalize", help="L2-normalise each hidden state.")]
-LengthOpt = Annotated[bool, typer.Option("--length/--no-length", help="Add the length coordinate.")]
-PerPairOpt = Annotated[str, typer.Option("--max-labels-per-pair", help="1, a whole number, or inf.")]
-OverlapOpt = Annotated[float, typer.Option(help="Share of the labels that repeat a pair, for agreement.")]
-ExcludeOpt = Annotated[Path | None, typer.Option(help="CSV of pairs, responses or prompts to leave out.")]
-PinOpt = Annotated[Path | None, typer.Option(help="CSV of pairs that must be in the batch.")]
-TolOpt = Annotated[float, typer.Option(help="Stop when gap and open are at most this.")]
-SkipOpt = Annotated[bool, typer.Option("--skip-rejects", help="Go on without the rows that cannot be used.")]
-ForceOpt = Annotated[bool, typer.Option("--force", help="Replace an unsigned batch or file that exists.")]
-LaterOpt = typer.Option(hidden=True)
-
-
-class RidgeKindChoice(StrEnum):
-    relative = "relative"
-    absolute = "absolute"
-
-
-class PcaChoice(StrEnum):
-    within = "within"
-    raw = "raw"
-
-
-class FisherChoice(StrEnum):
-    auto = "auto"
-    reference = "reference"
-    empirical = "empirical"
-    uniform = "uniform"
-
-
-class SpreadChoice(StrEnum):
-    auto = "auto"
-    balanced = "balanced"
-    capped = "capped"
-    free = "free"
-
-
-class SolverChoice(StrEnum):
-    newton = "newton"
-    frank_wolfe = "frank-wolfe"
-
-
-class SelectChoice(StrEnum):
-    sample = "sample"
-    exact = "exact"
-    paper = "paper"
-
-
-class PoolingChoice(StrEnum):
-    last = "last"
-    mean = "mean"
-
-
-class ExportChoice(StrEnum):
-    label_studio = "label-studio"
-    argilla = "argilla"
-    csv = "csv"
-    parquet = "parquet"
-    jsonl = "jsonl"
-
-
-class OrderChoice(StrEnum):
-    random = "random"
-    both = "both"
-    fixed = "fixed"
 
 
 def _say(text: str) -> None:
@@ -178,7 +144,7 @@ def check(
         f"{pool}: {file.format}, {file.rows} rows, {file.rows_used} used, {len(file.rejects)} rejected",
         f"{len(file.pool.prompts)} prompts, {file.pool.n_responses} responses, {file.pool.n_pairs} pairs, "
         f"{len(report.exact_duplicates)} exact and {len(report.near_duplicates)} near-duplicate pairs, "
-        f"{len(report.empty)} empty responses",
+        f"{len(report.empty_responses)} empty responses",
         *file.notes,
         *(f"line {r.line}: {r.reason}" for r in file.rejects[:20]),
     ]
@@ -196,7 +162,7 @@ def features(
     layer: Annotated[int, typer.Option(help="Hidden layer; -1 is the last.")] = -1,
     pooling: Annotated[PoolingChoice, typer.Option(help="Token(s) that stand for the response.")] = PoolingChoice.last,
     batch_tokens: Annotated[str, typer.Option(help="Tokens of one forward pass, or auto.")] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: DeviceOpt = "auto",
     seed: Annotated[int, typer.Option(help="Seed of `--model fit`.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")] = False,
     force: ForceOpt = False,
@@ -276,26 +242,26 @@ def solve(
     budget: BudgetOpt,
     out: Annotated[Path, typer.Option(help="Batch folder to write.")],
     ridge: RidgeOpt = 30.0,
-    ridge_kind: Annotated[RidgeKindChoice, typer.Option(help="Unit of the ridge.")] = RidgeKindChoice.relative,
+    ridge_kind: RidgeKindOpt = RidgeKindChoice.relative,
     dim: DimOpt = 64,
     normalize: NormalizeOpt = True,
-    pca: Annotated[PcaChoice, typer.Option(help="What the PCA is fitted on.")] = PcaChoice.within,
+    pca: PcaOpt = PcaChoice.within,
     length: LengthOpt = True,
-    fisher: Annotated[FisherChoice, typer.Option(help="Policy of the Fisher matrix.")] = FisherChoice.auto,
-    spread: Annotated[SpreadChoice, typer.Option(help="How labels spread over prompts.")] = SpreadChoice.auto,
-    per_prompt: Annotated[int | None, LaterOpt] = None,
+    fisher: FisherOpt = FisherChoice.auto,
+    spread: SpreadOpt = SpreadChoice.auto,
+    per_prompt: LaterNumber = None,
     max_labels_per_pair: PerPairOpt = "1",
-    quota: Annotated[list[str] | None, LaterOpt] = None,
-    cost: Annotated[str | None, LaterOpt] = None,
+    quota: LaterTexts = None,
+    cost: LaterText = None,
     overlap: OverlapOpt = 0.0,
     exclude: ExcludeOpt = None,
     pin: PinOpt = None,
-    previous: Annotated[list[Path] | None, LaterOpt] = None,
-    solver: Annotated[SolverChoice, typer.Option(help="frank-wolfe is the published yardstick.")] = SolverChoice.newton,
+    previous: LaterPaths = None,
+    solver: SolverOpt = SolverChoice.newton,
     tol: TolOpt = 1e-4,
     select: Annotated[SelectChoice, typer.Option(help="From weights to pairs.")] = SelectChoice.sample,
-    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    seed: SeedOpt = 0,
+    device: DeviceOpt = "auto",
     skip_rejects: SkipOpt = False,
     force: ForceOpt = False,
     as_json: JsonOpt = False,
@@ -351,25 +317,25 @@ def compare(
     features_file: FeaturesOpt,
     budget: BudgetOpt,
     ridge: RidgeOpt = 30.0,
-    ridge_kind: Annotated[RidgeKindChoice, typer.Option(help="Unit of the ridge.")] = RidgeKindChoice.relative,
+    ridge_kind: RidgeKindOpt = RidgeKindChoice.relative,
     dim: DimOpt = 64,
     normalize: NormalizeOpt = True,
-    pca: Annotated[PcaChoice, typer.Option(help="What the PCA is fitted on.")] = PcaChoice.within,
+    pca: PcaOpt = PcaChoice.within,
     length: LengthOpt = True,
-    fisher: Annotated[FisherChoice, typer.Option(help="Policy of the Fisher matrix.")] = FisherChoice.auto,
-    spread: Annotated[SpreadChoice, typer.Option(help="How labels spread over prompts.")] = SpreadChoice.auto,
-    per_prompt: Annotated[int | None, LaterOpt] = None,
+    fisher: FisherOpt = FisherChoice.auto,
+    spread: SpreadOpt = SpreadChoice.auto,
+    per_prompt: LaterNumber = None,
     max_labels_per_pair: PerPairOpt = "1",
-    quota: Annotated[list[str] | None, LaterOpt] = None,
-    cost: Annotated[str | None, LaterOpt] = None,
+    quota: LaterTexts = None,
+    cost: LaterText = None,
     overlap: OverlapOpt = 0.0,
     exclude: ExcludeOpt = None,
     pin: PinOpt = None,
-    previous: Annotated[list[Path] | None, LaterOpt] = None,
-    solver: Annotated[SolverChoice, typer.Option(help="frank-wolfe is the published yardstick.")] = SolverChoice.newton,
+    previous: LaterPaths = None,
+    solver: SolverOpt = SolverChoice.newton,
     tol: TolOpt = 1e-4,
-    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    seed: SeedOpt = 0,
+    device: DeviceOpt = "auto",
     skip_rejects: SkipOpt = False,
     as_json: JsonOpt = False,
 ) -> None:
@@ -424,6 +390,21 @@ def export(
     result = export_batch(folder, to=to.value, out=out, order=order.value, unsigned=unsigned, force=force)
     left = ", ".join(f"{count} {reason}" for reason, count in result["left_out"].items() if count) or "nothing"
     _emit(result, as_json, [f"{result['rows']} rows ({result['pairs']} pairs) written to {out}; left out: {left}"])
+
+
+@app.command()
+def bench(
+    prompts: Annotated[int, typer.Option(help="Prompts of the generator.")] = 805,
+    candidates: Annotated[int, typer.Option(help="Candidates per prompt.")] = 19,
+    dim: Annotated[int, typer.Option(help="Dimensions.")] = 128,
+    repeats: Annotated[int, typer.Option(help="Runs of each row; the median is shown.")] = 5,
+    as_json: JsonOpt = False,
+) -> None:
+    """Time the solver on a stated generator; prints the table of the README."""
+    from curation.bench import run, table
+
+    result = run(prompts=prompts, candidates=candidates, dim=dim, repeats=repeats)
+    _emit(result, as_json, table(result))
 
 
 def _later_command(name: str, what: str) -> None:

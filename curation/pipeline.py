@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -75,7 +75,11 @@ class Solved:
 
     @property
     def efficiency(self) -> float:
-        """Lower bound over realised f, in (0, 1]: how near the drawn batch is to the best possible design."""
+        """Lower bound over realised f: how near the drawn batch is to the best possible design.
+
+        Slightly above 1 is possible where prompt totals are fractions of a label (balanced, fewer labels than
+        prompts): the bound is that of designs that keep those fractions, and a draw settles them to 0 or 1.
+        """
         return self.design.certificate.lower_bound / self.realised
 
 
@@ -216,9 +220,7 @@ def solve(
     batch = draw(feasible, design.weights, seed=settings.seed)
     information = batch_information(feasible, batch)
     realised = criterion.value(information)
-    rules = (
-        baselines(criterion, feasible, prepared.probabilities.p, seed=settings.seed) if with_baselines else {}
-    )
+    rules = baselines(criterion, feasible, prepared.probabilities.p, seed=settings.seed) if with_baselines else {}
     batch = with_overlap(batch, repeats, seed=settings.seed)
     seconds["select"] = time.perf_counter() - started
     started = time.perf_counter()
@@ -289,7 +291,60 @@ def budget_frontier(
         scaled = replace(criterion, prior=criterion.prior * (settings.budget / budget))
         design = run_solver(scaled, feasible, replace(settings, tol=1e-3))
         factor = settings.budget / budget
-        rows.append(
-            (int(budget), design.certificate.objective * factor, design.certificate.uniform * factor)
-        )
+        rows.append((int(budget), design.certificate.objective * factor, design.certificate.uniform * factor))
     return rows
+
+
+def frontier_budgets(prepared: Prepared, budget: int) -> list[int]:
+    """Eight budgets from a quarter to four times the present one, within the pool."""
+    wanted = [round(budget * factor) for factor in (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)]
+    return sorted({min(max(value, 1), prepared.geometry.pairs) for value in wanted})
+
+
+def make_features(
+    pool: Pool,
+    out: str | Path,
+    *,
+    model: str,
+    layer: int = -1,
+    pooling: Literal["last", "mean"] = "last",
+    batch_tokens: Literal["auto"] | int = "auto",
+    device: str = "auto",
+    seed: int = 0,
+    resume: bool = False,
+    force: bool = False,
+    progress: Callable[[int, int, float], None] | None = None,
+) -> dict[str, Any]:
+    """Represent every response of a pool and write the features file. progress: (done, total, seconds) of responses.
+
+    Returns responses, dim, notes and metadata. Raises RepresentationError in words.
+    """
+    from curation.representation.extract import extract
+
+    made = extract(
+        [prompt.prompt for prompt in pool.prompts],
+        [[response.text for response in prompt.responses] for prompt in pool.prompts],
+        pool.ids(),
+        out=out,
+        model=model,
+        layer=layer,
+        pooling=pooling,
+        batch_tokens=batch_tokens,
+        device=device,
+        pool_fingerprint=pool.fingerprint,
+        seed=seed,
+        resume=resume,
+        force=force,
+        progress=progress,
+    )
+    return {
+        "out": made.path,
+        "responses": made.responses,
+        "dim": made.width,
+        "log_probabilities": made.log_probabilities,
+        "truncated": made.truncated,
+        "reused_shards": made.reused_shards,
+        "seconds": made.seconds,
+        "metadata": made.metadata,
+        "notes": list(made.notes),
+    }

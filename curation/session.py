@@ -62,7 +62,11 @@ class View:
     def to_query(self) -> dict[str, str]:
         """Only what differs from the defaults, as text for a URL."""
         plain = View()
-        return {f.name: _text(getattr(self, f.name)) for f in fields(self) if getattr(self, f.name) != getattr(plain, f.name)}
+        return {
+            f.name: _text(getattr(self, f.name))
+            for f in fields(self)
+            if getattr(self, f.name) != getattr(plain, f.name)
+        }
 
 
 def _text(value: Any) -> str:

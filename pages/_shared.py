@@ -7,12 +7,11 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import streamlit as st
 
-from curation.audit import save_batch
-from curation.batch import BatchFolder, read_batch
+from curation.batch import BatchFolder
 from curation.errors import CurationError
 from curation.pipeline import Prepared, Solved, load_pool, prepare, solve
 from curation.pool.pair_lists import LocalPair, read_pair_list
@@ -28,6 +27,7 @@ from curation.session import (
 )
 from curation.settings import workspace
 
+T = TypeVar("T")
 PLOT_CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["toggleSpikelines"], "responsive": True}
 PAGE_KEYS = ("batch", "pair", "direction")  # URL keys of single pages, kept beside the view's
 
@@ -97,7 +97,7 @@ def stop_with(error: Exception) -> None:
     st.stop()
 
 
-def guarded[T](call: Callable[[], T]) -> T:
+def guarded(call: Callable[[], T]) -> T:
     """The call's result; a CurationError is shown in its own words and ends the page."""
     try:
         return call()
@@ -208,9 +208,7 @@ def solved_view(view: View | None = None, *, progress: Callable[[Any], None] | N
                 kept.move_to_end(key)
                 return kept[key]
         pinned, excluded = constraints(wanted, opened.pool)
-        solved = solve(
-            prepared, settings, overlap=wanted.overlap, pinned=pinned, excluded=excluded, progress=progress
-        )
+        solved = solve(prepared, settings, overlap=wanted.overlap, pinned=pinned, excluded=excluded, progress=progress)
         with lock:
             kept[key] = solved
             while len(kept) > 12:
@@ -243,15 +241,12 @@ def reviewer() -> str:
 
 def saved_batch(solved: Solved) -> BatchFolder:
     """The batch folder of a solved design in the workspace, written and registered if it is new."""
-    from curation.handover import register_batch
+    from curation.handover import save_for_review
 
     def save() -> BatchFolder:
         view, opened = current_view(), open_pool()
         pinned, excluded = constraints(view, opened.pool)
-        folder = register_batch(
-            solved, pinned=pinned, excluded=excluded, store=review_store(), who=reviewer(), writer=save_batch
-        )
-        return read_batch(folder)
+        return save_for_review(solved, pinned=pinned, excluded=excluded, store=review_store(), who=reviewer())
 
     return guarded(save)
 

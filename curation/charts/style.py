@@ -15,7 +15,18 @@ REJECT = "#B3372F"
 FAINT = "#D5DBE2"
 INK = "#1B2733"
 SEQUENTIAL = [[0.0, "#EAF1F9"], [0.5, "#6FA0D6"], [1.0, "#0B3D75"]]
-CATEGORIES = ("#1F5FA8", "#C77700", "#2E8B57", "#7A4FA3", "#B3372F", "#3A8F9E", "#8C6D31", "#5B6570", "#D06A9C", "#9AA52B")
+CATEGORIES = (
+    "#1F5FA8",
+    "#C77700",
+    "#2E8B57",
+    "#7A4FA3",
+    "#B3372F",
+    "#3A8F9E",
+    "#8C6D31",
+    "#5B6570",
+    "#D06A9C",
+    "#9AA52B",
+)
 
 
 def figure(*, title: str = "", x: str, y: str, height: int = 340, **layout: Any) -> go.Figure:

@@ -34,7 +34,9 @@ def baselines(criterion: Criterion, feasible: Feasible, probabilities: np.ndarra
     for name in NAMES:
         if name in ("d_optimal", "greedy"):
             if feasible.budget * feasible.geometry.pairs > GREEDY_LIMIT:
-                results[name] = Baseline(name, None, 0, "left out: labels times pairs is too large for one-by-one picks")
+                results[name] = Baseline(
+                    name, None, 0, "left out: labels times pairs is too large for one-by-one picks"
+                )
                 continue
             batch = sequential(criterion, feasible, determinant=name == "d_optimal", seed=seed)
             results[name] = Baseline(name, realised(criterion, feasible, batch), 1, "picked one by one")

@@ -141,24 +141,24 @@ def water_fill(rates: np.ndarray, low: np.ndarray, high: np.ndarray, total: floa
     with np.errstate(divide="ignore", invalid="ignore"):
         knots = np.concatenate([low / rates, finite_high / rates])
     knots = np.unique(knots[np.isfinite(knots)])
-    sums = [float(np.clip(k * rates, low, finite_high).sum()) for k in (knots[:1] if len(knots) else [])]
-    if not sums:
-        return finite_high
+
+    def filled(tau: float) -> np.ndarray:
+        out: np.ndarray = np.clip(tau * rates, low, finite_high)
+        return out
+
+    if not len(knots):
+        return np.asarray(finite_high)
     lo, hi = 0, len(knots) - 1
-    if np.clip(knots[hi] * rates, low, finite_high).sum() <= total:
-        return np.clip(knots[hi] * rates, low, finite_high)
+    if filled(knots[hi]).sum() <= total:
+        return filled(knots[hi])
     while hi - lo > 1:  # the sum is piecewise linear and rising in tau: find its piece, then solve on it
         middle = (lo + hi) // 2
-        if np.clip(knots[middle] * rates, low, finite_high).sum() <= total:
+        if filled(knots[middle]).sum() <= total:
             lo = middle
         else:
             hi = middle
-    at_lo = np.clip(knots[lo] * rates, low, finite_high).sum()
-    at_hi = np.clip(knots[hi] * rates, low, finite_high).sum()
-    if at_lo > total:  # below the first knot nothing moves but the rates themselves
-        return np.clip(knots[lo] * total / at_lo * rates, low, finite_high)
-    tau = knots[lo] + (total - at_lo) * (knots[hi] - knots[lo]) / max(at_hi - at_lo, 1e-300)
-    return np.clip(tau * rates, low, finite_high)
+    at_lo, at_hi = filled(knots[lo]).sum(), filled(knots[hi]).sum()
+    return filled(knots[lo] + (total - at_lo) * (knots[hi] - knots[lo]) / max(at_hi - at_lo, 1e-300))
 
 
 def resolve_spread(geometry: Geometry, spread: Literal["auto", "balanced", "capped", "free"]) -> Spread:
@@ -234,6 +234,6 @@ def _prompt_labels(
         caps = np.minimum(np.maximum(np.ceil(tau * weights - 1e-9), 1.0), capacity)
         caps = np.maximum(caps, pinned)
         if caps.sum() >= budget - 1e-9:
-            return caps
+            return np.asarray(caps)
         tau *= 1.1
-    return np.maximum(capacity, pinned)
+    return np.asarray(np.maximum(capacity, pinned))

@@ -47,7 +47,7 @@ def newton(
         point = criterion.at(information)
         values = geometry.quadratic(point.root)
         passes += 1
-        pairs, amounts, reach = feasible.maximise(values)
+        pairs, _, reach = feasible.maximise(values)
         if len(feasible.pinned):
             reach += feasible.upper * float(values[feasible.pinned].sum())
         excess = reach - float(values @ weights)

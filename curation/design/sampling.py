@@ -92,7 +92,9 @@ def sample(feasible: Feasible, weights: Tensor, *, seed: int) -> Batch:
             raise DesignError(f"the weights sum to a fraction of a label ({chance:.3g} left over); solve again.")
         copies[units[carried]] += round(chance)
     if int(copies.sum()) != feasible.budget:
-        raise DesignError(f"the design holds {int(copies.sum())} labels where {feasible.budget} were asked; solve again.")
+        raise DesignError(
+            f"the design holds {int(copies.sum())} labels where {feasible.budget} were asked; solve again."
+        )
     kept = copies > 0
     return Batch(support[kept], copies[kept], inclusion[kept])
 

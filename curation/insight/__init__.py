@@ -1,0 +1,1 @@
+"""What a design means: explanations, coverage, label equivalents, maps. No plots, no pages."""

@@ -30,8 +30,14 @@ class Encoded:
     reference_logprob: NDArray[np.float64] | None  # (N,) nats summed over response tokens; None for encoders
     n_tokens: NDArray[np.int32]  # (N,) response tokens read, end token included
     metadata: dict[str, str]
-    truncated: int  # responses that were not read whole with their whole prompt
+    prompts_cut: int  # responses whose prompt lost its beginning
+    responses_cut: int  # responses that lost their end
     notes: tuple[str, ...]
+
+    @property
+    def truncated(self) -> int:
+        """Responses that were not read whole with their whole prompt."""
+        return self.prompts_cut + self.responses_cut
 
 
 def encode(
@@ -94,6 +100,11 @@ class Encoder:
         self._keep_logits = "logits_to_keep" in inspect.signature(loaded.model.forward).parameters
 
     @property
+    def causal(self) -> bool:
+        """Whether log-probabilities can be had."""
+        return self._loaded.causal
+
+    @property
     def metadata(self) -> dict[str, str]:
         """How the features are made, as the features file records it."""
         return {
@@ -138,15 +149,16 @@ class Encoder:
                 f"model {self._loaded.name} gives numbers that are not finite for {int(bad.sum())} responses (first: "
                 f"response {int(np.argmax(bad)) + 1} of {n_rows}); run it on the CPU in float32, or use another model."
             )
+        prompts_cut = sum(row.cut == "prompt" for row in rows)
+        responses_cut = sum(row.cut == "response" for row in rows)
         return Encoded(
             matrix=matrix,
-            reference_logprob=logprob if self._loaded.causal else None,
+            reference_logprob=logprob if self.causal else None,
             n_tokens=np.array([len(row.ids) - row.start for row in rows], dtype=np.int32),
             metadata=self.metadata,
-            truncated=sum(row.cut != "" for row in rows),
-            notes=self.notes(
-                sum(row.cut == "prompt" for row in rows), sum(row.cut == "response" for row in rows), n_rows
-            ),
+            prompts_cut=prompts_cut,
+            responses_cut=responses_cut,
+            notes=self.notes(prompts_cut, responses_cut, n_rows),
         )
 
     def notes(self, prompts_cut: int, responses_cut: int, total: int) -> tuple[str, ...]:

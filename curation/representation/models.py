@@ -14,6 +14,16 @@ from curation.errors import RepresentationError
 
 log = logging.getLogger(__name__)
 _WANTED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+_HASHED = [
+    "config.json",
+    "tokenizer*",
+    "special_tokens_map.json",
+    "vocab*",
+    "merges.txt",
+    "*.model",
+    "*.jinja",
+    "*.safetensors",
+]
 _UNWANTED = ["original/*", "consolidated*", "onnx/*", "openvino/*"]
 
 
@@ -38,7 +48,9 @@ def load_model(name: str, *, device: str = "auto") -> LoadedModel:
     encoder-decoder, or lacks weights.
     """
     import transformers
+    from safetensors import SafetensorError
 
+    quiet()
     folder, revision = _locate(name)
     target = resolve_device(device)
     if not list(folder.glob("*.safetensors")):
@@ -64,7 +76,7 @@ def load_model(name: str, *, device: str = "auto") -> LoadedModel:
             dtype="auto" if target.startswith("cuda") else "float32",
             output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         raise RepresentationError(
             f"model {name} cannot be loaded ({_first_line(error)}); it needs config.json, a tokenizer and safetensors "
             "weights of an architecture that transformers knows without extra code."
@@ -98,7 +110,7 @@ def _locate(name: str) -> tuple[Path, str]:
     except LocalEntryNotFoundError as error:
         raise RepresentationError(
             f"model {name} is neither a folder nor in the Hugging Face cache, and the hub cannot be reached (no "
-            "network, or HF_HUB_OFFLINE is set); give a local folder, use --model fit, or download it on a machine with network "
+            "network, or HF_HUB_OFFLINE is set); give a local folder, use --model fit, or download it elsewhere "
             "and copy the cache (HF_HOME)."
         ) from error
     except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
@@ -153,13 +165,17 @@ def _max_tokens(config: Any, tokenizer: Any) -> int | None:
 def _folder_revision(folder: Path) -> str:
     """16 hex digits over the names and contents of the configuration, tokenizer and weights."""
     digest = hashlib.sha256()
-    files = sorted(
-        path for path in folder.iterdir() if path.suffix in {".json", ".safetensors", ".model", ".txt", ".jinja"}
-    )
-    for path in files:
+    for path in sorted({path for pattern in _HASHED for path in folder.glob(pattern)}):
         with path.open("rb") as file:
             digest.update(json.dumps([path.name, hashlib.file_digest(file, "sha256").hexdigest()]).encode())
     return digest.hexdigest()[:16]
+
+
+def quiet() -> None:
+    """Switch off the progress bars of transformers: stderr is for people, and ours say more."""
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
 
 
 def _first_line(error: BaseException) -> str:

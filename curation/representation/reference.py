@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from curation.errors import RepresentationError
 from curation.representation.encoder import Progress
 from curation.representation.layout import Layout, PromptLike, Tokens, plain_prompt, plain_response
+from curation.representation.models import quiet
 
 log = logging.getLogger(__name__)
 END = "<|endoftext|>"
@@ -46,14 +47,14 @@ class ReferenceFit:
 class FitSettings:
     """Size and length of the fit. The number of steps is fixed, not the time, so that a seed repeats the weights."""
 
-    steps: int = 240
-    batch_tokens: int = 4096
-    vocabulary: int = 3000
+    steps: int = 600
+    batch_tokens: int = 1024
+    vocabulary: int = 2000
     layers: int = 4
     width: int = 128
     heads: int = 4
     context: int = 512  # tokens
-    learning_rate: float = 4e-3
+    learning_rate: float = 1.5e-3
     dropout: float = 0.1
     heldout: float = 0.1  # share of the prompts
 
@@ -104,6 +105,7 @@ def fit_reference(
         fitted = _train(model, train, check, chosen, rng, progress)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
+    quiet()
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     notes = []
@@ -163,10 +165,10 @@ def _new_model(tokenizer: Any, settings: FitSettings) -> Any:
         n_head=settings.heads,
         resid_pdrop=settings.dropout,
         embd_pdrop=settings.dropout,
-        attn_pdrop=0.0,
+        attn_pdrop=0.0,  # would cost the fast attention kernel
+        activation_function="gelu_pytorch_tanh",  # GPT-2's gelu_new in one kernel
         bos_token_id=end,
         eos_token_id=end,
-        pad_token_id=end,
     )
     return transformers.GPT2LMHeadModel(config)
 
@@ -246,7 +248,8 @@ def _nats(model: Any, ids: Any) -> Any:
     import torch
 
     logits = model(input_ids=ids[:, :-1], use_cache=False).logits
-    return torch.nn.functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")
+    losses = torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
+    return losses.view(ids.shape[0], -1)
 
 
 def _response_loss(model: Any, rows: list[Tokens], batch_tokens: int) -> float:

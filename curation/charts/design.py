@@ -1,0 +1,88 @@
+"""Figures of the Design page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+
+from curation.charts.style import BATCH, CEILING, DESIGN, UNIFORM, WARN, figure
+from curation.design.baselines import Baseline
+from curation.design.result import Step
+
+LABELS = {
+    "uniform": "uniform (all pairs alike)",
+    "first_pair": "first pair of a prompt",
+    "farthest": "farthest pair of a prompt",
+    "farthest_fisher": "farthest pair, Fisher metric",
+    "reference_weighted": "two draws by the reference",
+    "d_optimal": "D-optimal, one by one",
+    "greedy": "greedy on the criterion (BAIT-like)",
+}
+
+
+def convergence(trace: Sequence[Step], tol: float) -> go.Figure:
+    """Gap and open after each structured pass, with the tolerance they have to reach."""
+    floor = tol * 1e-3
+    out = figure(x="Structured passes over the pool", y="Share still open (log scale)", height=300)
+    passes = [step.passes for step in trace]
+    for name, values, colour in (
+        ("gap", [max(step.gap, floor) for step in trace], DESIGN),
+        ("open", [max(step.open, floor) for step in trace], WARN),
+    ):
+        out.add_scatter(
+            x=passes,
+            y=values,
+            name=name,
+            mode="lines+markers",
+            line={"color": colour, "width": 2},
+            hovertemplate="pass %{x}: " + name + " %{y:.2e}<extra></extra>",
+        )
+    out.add_hline(y=tol, line={"color": UNIFORM, "dash": "dot"}, annotation_text=f"tolerance {tol:g}")
+    out.update_yaxes(type="log", exponentformat="power")
+    out.update_xaxes(dtick=max(1, len(passes) // 12))
+    return out
+
+
+def against_rules(realised: float, lower_bound: float, rules: Sequence[Baseline]) -> go.Figure:
+    """Criterion of the drawn batch and of every simple rule, as multiples of the best attainable."""
+    shown = [rule for rule in rules if rule.realised is not None]
+    shown.sort(key=lambda rule: rule.realised or 0.0, reverse=True)
+    names = [*(LABELS.get(rule.name, rule.name) for rule in shown), "this design's batch"]
+    values = [*((rule.realised or 0.0) / lower_bound for rule in shown), realised / lower_bound]
+    colours = [UNIFORM] * len(shown) + [DESIGN]
+    out = figure(x="Criterion over the lower bound (1 = the best possible; smaller is better)", y="", height=330)
+    out.add_bar(
+        x=values,
+        y=names,
+        orientation="h",
+        marker_color=colours,
+        text=[f"{value:.3g}" for value in values],
+        textposition="outside",
+        cliponaxis=False,
+        hovertemplate="%{y}: %{x:.4g} times the lower bound<extra></extra>",
+    )
+    out.add_vline(x=1.0, line={"color": CEILING, "width": 2})
+    out.update_layout(showlegend=False, margin={"l": 8, "r": 56, "t": 16, "b": 52})
+    out.update_xaxes(range=[0, max(values) * 1.12])
+    return out
+
+
+def frontier(rows: Sequence[tuple[int, float, float]], budget: int) -> go.Figure:
+    """What is left to learn at each budget, design against uniform, with the present budget marked."""
+    out = figure(x="Budget (labels)", y="Criterion at a fixed prior (smaller = more learnt)", height=320)
+    budgets = [row[0] for row in rows]
+    for name, values, colour in (
+        ("uniform", [row[2] for row in rows], UNIFORM),
+        ("design", [row[1] for row in rows], DESIGN),
+    ):
+        out.add_scatter(
+            x=budgets,
+            y=values,
+            name=name,
+            mode="lines+markers",
+            line={"color": colour, "width": 2},
+            hovertemplate="%{x} labels: %{y:.4g}<extra>" + name + "</extra>",
+        )
+    out.add_vline(x=budget, line={"color": BATCH, "dash": "dot"}, annotation_text=f"{budget} labels")
+    return out

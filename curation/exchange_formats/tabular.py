@@ -1,0 +1,80 @@
+"""Plain tables: CSV, Parquet, JSON Lines. One row per comparison, the same columns in each."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curation.exchange_formats.common import ExportHeader, Presented
+from curation.pool.schema import prompt_text
+
+SCHEMA = pa.schema(
+    [
+        ("batch_id", pa.string()),
+        ("pair_id", pa.string()),
+        ("copy", pa.int32()),
+        ("prompt", pa.string()),
+        ("left", pa.string()),
+        ("right", pa.string()),
+        ("left_id", pa.string()),
+        ("right_id", pa.string()),
+        ("signed", pa.bool_()),
+        ("manifest_hash", pa.string()),
+    ]
+)
+# What a spreadsheet may take for a formula, or drop before it looks for one.
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+def escape_cell(text: str) -> str:
+    """Put an apostrophe before a text that a spreadsheet would take for a formula.
+
+    Texts that look escaped already get another one, so that `unescape_cell` always gives the text back.
+    """
+    return f"'{text}" if text.lstrip("'").startswith(FORMULA_STARTS) else text
+
+
+def unescape_cell(text: str) -> str:
+    """The text that `escape_cell` was given."""
+    return text[1:] if text.startswith("'") and text.lstrip("'").startswith(FORMULA_STARTS) else text
+
+
+def table_row(row: Presented, header: ExportHeader) -> dict[str, Any]:
+    """The columns of one comparison; `signed` false is the mark of an unsigned batch."""
+    return {
+        "batch_id": header.batch_id,
+        "pair_id": row.pair_id,
+        "copy": row.copy,
+        "prompt": prompt_text(row.prompt),
+        "left": row.left,
+        "right": row.right,
+        "left_id": row.left_id,
+        "right_id": row.right_id,
+        "signed": header.signed,
+        "manifest_hash": header.manifest_hash,
+    }
+
+
+def write_csv(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """UTF-8, commas, CRLF line ends (so that lone carriage returns inside a text are quoted); texts escaped."""
+    with path.open("w", encoding="utf-8", newline="") as handle:
+        writer = csv.DictWriter(handle, SCHEMA.names, lineterminator="\r\n")
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({name: _cell(value) for name, value in row.items()})
+
+
+def write_parquet(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """One Parquet file of the schema above."""
+    pq.write_table(pa.Table.from_pylist(list(rows), schema=SCHEMA), path)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return escape_cell(value) if isinstance(value, str) else str(value)

@@ -1,0 +1,104 @@
+"""Is the design sane? Where its weight sits, against where the pool's pairs sit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from curation.design.geometry import Geometry
+from curation.pool.schema import Pool
+
+
+@dataclass(frozen=True)
+class Concentration:
+    """Lorenz curve of the weights over all pairs (share_of_pairs, share_of_weight), Gini and effective numbers.
+
+    effective_entropy: exp of the entropy of the weights; effective_simpson: 1 / sum w^2. Both count pairs.
+    """
+
+    share_of_pairs: np.ndarray
+    share_of_weight: np.ndarray
+    gini: float
+    effective_entropy: float
+    effective_simpson: float
+    support: int
+
+
+def concentration(weights: np.ndarray, *, points: int = 200) -> Concentration:
+    """Concentration of a design measure. weights: (pairs,), sum 1."""
+    positive = np.sort(weights[weights > 0])
+    total = positive.sum()
+    shares = positive / total
+    zeros = len(weights) - len(positive)
+    cumulative = np.concatenate([[0.0], np.cumsum(shares)])
+    place = (zeros + np.arange(len(cumulative))) / len(weights)
+    grid = np.linspace(0, 1, points)
+    curve = np.interp(grid, np.concatenate([[0.0], place]), np.concatenate([[0.0], cumulative]))
+    area = float(np.trapezoid(np.concatenate([[0.0], cumulative]), np.concatenate([[0.0], place])))
+    return Concentration(
+        share_of_pairs=grid,
+        share_of_weight=curve,
+        gini=1.0 - 2.0 * area,
+        effective_entropy=float(np.exp(-(shares * np.log(shares)).sum())),
+        effective_simpson=float(1.0 / np.square(shares).sum()),
+        support=len(positive),
+    )
+
+
+def pair_table(pool: Pool, geometry: Geometry, pairs: np.ndarray) -> pd.DataFrame:
+    """What is known of pairs (m,) without their weights: prompt, stratum, generators, lengths in characters."""
+    first, second = geometry.endpoints(pairs)
+    prompt = geometry.prompt_of(pairs)
+    responses = [response for entry in pool.prompts for response in entry.responses]
+    lengths = pool.lengths()
+    strata = [entry.stratum or "(none)" for entry in pool.prompts]
+    names = [response.generator or "(unknown)" for response in responses]
+    return pd.DataFrame(
+        {
+            "pair": pairs,
+            "prompt": prompt,
+            "prompt_id": [pool.prompts[x].prompt_id for x in prompt.tolist()],
+            "stratum": [strata[x] for x in prompt.tolist()],
+            "generator_a": [names[i] for i in first.tolist()],
+            "generator_b": [names[j] for j in second.tolist()],
+            "length_difference": np.abs(lengths[first] - lengths[second]),
+        }
+    )
+
+
+def share_by(keys: Sequence[str], weights: np.ndarray, pool_weights: np.ndarray) -> pd.DataFrame:
+    """Weight share and pool share of every key, largest weight first. All (pairs,); ratio: weight over pool share."""
+    frame = pd.DataFrame({"key": list(keys), "weight": weights, "pool": pool_weights})
+    out = frame.groupby("key", sort=False).sum().reset_index()
+    out["weight"] /= max(out["weight"].sum(), 1e-300)
+    out["pool"] /= max(out["pool"].sum(), 1e-300)
+    out["ratio"] = out["weight"] / out["pool"].where(out["pool"] > 0, np.nan)
+    return out.sort_values("weight", ascending=False, ignore_index=True)
+
+
+def generator_shares(table: pd.DataFrame, weights: np.ndarray) -> pd.DataFrame:
+    """Share of label ends of every generator, in the design and in the pool: a pair counts half for each side."""
+    keys = [*table["generator_a"], *table["generator_b"]]
+    both = np.concatenate([weights, weights]) / 2
+    alike = np.full(len(both), 1.0 / len(both))
+    return share_by(keys, both, alike)
+
+
+def generator_pair_matrix(table: pd.DataFrame, weights: np.ndarray) -> pd.DataFrame:
+    """Share of the weight on each unordered pair of generators: a symmetric table, generators in rows and columns."""
+    frame = pd.DataFrame(
+        {
+            "a": np.where(table["generator_a"] <= table["generator_b"], table["generator_a"], table["generator_b"]),
+            "b": np.where(table["generator_a"] <= table["generator_b"], table["generator_b"], table["generator_a"]),
+            "weight": weights,
+        }
+    )
+    totals = frame.groupby(["a", "b"])["weight"].sum()
+    names = sorted({*frame["a"], *frame["b"]})
+    matrix = pd.DataFrame(np.nan, index=names, columns=names)
+    for a, b, value in totals.reset_index().itertuples(index=False):
+        matrix.loc[a, b] = matrix.loc[b, a] = value
+    return matrix / max(float(np.sum(weights)), 1e-300)

@@ -1,0 +1,138 @@
+"""What the labels teach: coverage of every Fisher direction, and what no feasible design can teach (METHOD.md 9)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from curation.design.criterion import Criterion
+from curation.design.feasible import Feasible
+from curation.design.geometry import Geometry
+from curation.insight.explain import fisher_directions
+
+CEILINGS = 160  # directions whose ceiling is computed: one structured pass each
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Per Fisher direction k (falling eigenvalue): mu, coverage u' Sigma u and share mu u' S^-1 u, each (d,).
+
+    batch, design, uniform: coverage. ceiling: the most any feasible design could give that direction alone (nan where
+    not computed). *_share: parts of f, summing to f. spectrum_*: eigenvalues of Sigma, falling. overlap: (d, d)
+    |v_j' u_k|^2 of the batch's eigenvectors v_j (rows) with Fisher's u_k (columns). prior: lambda s per direction.
+    unteachable: directions that matter more than average and that no feasible design lifts above the prior.
+    """
+
+    mu: np.ndarray
+    batch: np.ndarray
+    design: np.ndarray
+    uniform: np.ndarray
+    ceiling: np.ndarray
+    batch_share: np.ndarray
+    design_share: np.ndarray
+    uniform_share: np.ndarray
+    spectrum_batch: np.ndarray
+    spectrum_design: np.ndarray
+    spectrum_uniform: np.ndarray
+    overlap: np.ndarray
+    prior: float
+    unteachable: np.ndarray
+
+    def finding(self) -> str:
+        """The unteachable directions in a plain sentence."""
+        if not len(self.unteachable):
+            return (
+                "Every direction that matters more than average can be lifted above the prior by some feasible design."
+            )
+        weight = self.batch_share[self.unteachable].sum() / self.batch_share.sum()
+        return (
+            f"{len(self.unteachable)} Fisher directions matter more than average but no feasible design teaches them "
+            f"beyond the prior at this ridge and budget; they hold {weight:.0%} of the batch's criterion. A lighter "
+            "ridge, or prompts with more diverse candidates along them, would change that."
+        )
+
+
+def coverage(
+    criterion: Criterion, feasible: Feasible, design_information: Tensor, batch_information: Tensor
+) -> Coverage:
+    """Coverage of the design, the drawn batch, uniform sampling and the ceiling. information: (d, d) each."""
+    geometry = feasible.geometry
+    mu, U = fisher_directions(criterion)
+    uniform = geometry.information(feasible.uniform())
+    basis = torch.as_tensor(U, device=geometry.device)
+    prior = float(criterion.prior.diagonal().mean())
+    ceiling = _ceilings(feasible, basis, mu)
+    batch_values, batch_vectors = torch.linalg.eigh(batch_information)
+    return Coverage(
+        mu=mu,
+        batch=_along(basis, batch_information),
+        design=_along(basis, design_information),
+        uniform=_along(basis, uniform),
+        ceiling=ceiling,
+        batch_share=_share(criterion, basis, mu, batch_information),
+        design_share=_share(criterion, basis, mu, design_information),
+        uniform_share=_share(criterion, basis, mu, uniform),
+        spectrum_batch=batch_values.flip(0).clamp_min(0.0).cpu().numpy(),
+        spectrum_design=_spectrum(design_information),
+        spectrum_uniform=_spectrum(uniform),
+        overlap=(batch_vectors.flip(1).T @ basis).square().cpu().numpy(),
+        prior=prior,
+        unteachable=np.flatnonzero((ceiling < prior) & (mu > mu.mean())),
+    )
+
+
+def _along(basis: Tensor, information: Tensor) -> np.ndarray:
+    out: np.ndarray = ((information @ basis) * basis).sum(0).clamp_min(0.0).cpu().numpy()
+    return out
+
+
+def _share(criterion: Criterion, basis: Tensor, mu: np.ndarray, information: Tensor) -> np.ndarray:
+    factor = criterion.at(information).factor
+    half = torch.linalg.solve_triangular(factor, basis, upper=False)
+    out: np.ndarray = mu * half.square().sum(0).cpu().numpy()
+    return out
+
+
+def _spectrum(information: Tensor) -> np.ndarray:
+    out: np.ndarray = torch.linalg.eigvalsh(information).flip(0).clamp_min(0.0).cpu().numpy()
+    return out
+
+
+def _ceilings(feasible: Feasible, basis: Tensor, mu: np.ndarray) -> np.ndarray:
+    out = np.full(len(mu), np.nan)
+    for k in range(min(len(mu), CEILINGS)):
+        values = feasible.geometry.linear(basis[:, k].contiguous()).square()
+        _, _, reach = feasible.maximise(values)
+        out[k] = reach + (feasible.upper * float(values[feasible.pinned].sum()) if len(feasible.pinned) else 0.0)
+    return out
+
+
+@dataclass(frozen=True)
+class DirectionPairs:
+    """The pairs that speak loudest for a direction: numbers and signed values u' S^-1 z, by falling size."""
+
+    positive: np.ndarray
+    positive_values: np.ndarray
+    negative: np.ndarray
+    negative_values: np.ndarray
+
+
+def direction_pairs(
+    criterion: Criterion, geometry: Geometry, information: Tensor, k: int, *, top: int = 8
+) -> DirectionPairs:
+    """Pairs with the largest |u_k' S^-1 z_e|, both signs. A pair's sign is that of (a minus b)."""
+    _, U = fisher_directions(criterion)
+    factor = criterion.at(information).factor
+    direction = torch.as_tensor(U[:, k : k + 1], device=geometry.device)
+    values = geometry.linear(torch.cholesky_solve(direction, factor)[:, 0].contiguous())
+    high, low = values.topk(min(top, len(values))), (-values).topk(min(top, len(values)))
+    up, down = high.values > 0, low.values > 0
+    return DirectionPairs(
+        positive=high.indices[up].cpu().numpy(),
+        positive_values=high.values[up].cpu().numpy(),
+        negative=low.indices[down].cpu().numpy(),
+        negative_values=-low.values[down].cpu().numpy(),
+    )

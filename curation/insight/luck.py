@@ -1,0 +1,48 @@
+"""How much of a batch's criterion is the luck of its draw?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from curation.design.baselines import realised
+from curation.design.criterion import Criterion
+from curation.design.feasible import Feasible
+from curation.design.sampling import sample
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Realised f of repeated draws: of the design (s,) and of uniform sampling under the same constraints (s,)."""
+
+    design: np.ndarray
+    uniform: np.ndarray
+    lower_bound: float
+
+    def sentence(self) -> str:
+        """What the two distributions say, in words."""
+        worse = float(np.mean(self.design[:, None] > self.uniform[None, :]))
+        return (
+            f"Over {len(self.design)} draws each, the design's batches have a criterion of {self.design.mean():.4g} "
+            f"(standard deviation {self.design.std(ddof=1):.2g}), uniform batches {self.uniform.mean():.4g} "
+            f"({self.uniform.std(ddof=1):.2g}); a design batch is worse than a uniform one in {worse:.0%} of the pairs "
+            "of draws. This is the criterion, not the reward."
+        )
+
+
+def repeated_draws(
+    criterion: Criterion, feasible: Feasible, weights: Tensor, lower_bound: float, *, draws: int = 40, seed: int = 0
+) -> Draws:
+    """Draw the design and uniform sampling `draws` times with seeds seed, seed + 1, ..."""
+    uniform = feasible.uniform()
+    return Draws(
+        design=np.array(
+            [realised(criterion, feasible, sample(feasible, weights, seed=seed + k)) for k in range(draws)]
+        ),
+        uniform=np.array(
+            [realised(criterion, feasible, sample(feasible, uniform, seed=seed + k)) for k in range(draws)]
+        ),
+        lower_bound=lower_bound,
+    )

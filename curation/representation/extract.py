@@ -1,0 +1,310 @@
+"""From a pool's texts to a features file, in shards that survive an interruption."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import time
+import zipfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curation.errors import FeaturesError, RepresentationError
+from curation.representation.encoder import BatchTokens, Encoder, Pooling, Progress
+from curation.representation.features_file import read_features, write_features
+from curation.representation.layout import PromptLike
+from curation.representation.models import load_model
+from curation.representation.reference import FitSettings, ReferenceFit, fit_reference, load_fit
+
+log = logging.getLogger(__name__)
+FIT = "fit"
+SHARD_RESPONSES = 512  # responses per shard: seconds of work, not minutes, are lost to an interruption
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """A features file that has just been written (or was found whole)."""
+
+    path: str
+    responses: int
+    width: int
+    log_probabilities: bool
+    truncated: int
+    reused_shards: int
+    seconds: float
+    metadata: dict[str, str]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Shard:
+    matrix: NDArray[np.float32]
+    logprob: NDArray[np.float64]
+    n_tokens: NDArray[np.int32]
+    cut: tuple[int, int]  # responses whose prompt, whose own text was cut
+
+
+def extract(
+    prompts: Sequence[PromptLike],
+    responses: Sequence[Sequence[str]],
+    ids: Sequence[tuple[str, str]],
+    *,
+    out: str | Path,
+    model: str,
+    layer: int = -1,
+    pooling: Pooling = "last",
+    batch_tokens: BatchTokens = "auto",
+    device: str = "auto",
+    max_length: int | None = None,
+    dtype: Literal["float16", "float32"] = "float16",
+    pool_fingerprint: str | None = None,
+    seed: int = 0,
+    fit: FitSettings | None = None,
+    fit_folder: str | Path | None = None,
+    resume: bool = False,
+    force: bool = False,
+    progress: Progress | None = None,
+    fit_progress: Progress | None = None,
+) -> Extraction:
+    """Encode every response with `model` (a folder, a hub name, or "fit") and write the features file `out`.
+
+    ids: (prompt_id, response_id) in flat order. "fit" first fits a small reference on the pool (`fit`, `seed`), kept
+    in `fit_folder` when one is given. Finished shards lie in `OUT.parts/` until the file is whole; `resume` goes on
+    from them and gives the file that an uninterrupted run gives; `force` starts over and replaces `out`. progress:
+    responses done, in all, seconds; fit_progress: steps. Raises RepresentationError when `out` or unfinished parts
+    exist and neither is asked for, when parts belong to another run, or when the model fails.
+    """
+    start = time.perf_counter()
+    target = Path(out)
+    counts = [len(texts) for texts in responses]
+    if len(prompts) != len(counts) or sum(counts) != len(ids) or not ids:
+        raise RepresentationError(f"{len(ids)} ids do not fit {sum(counts)} responses of {len(prompts)} prompts.")
+    run = _run_key(prompts, responses, ids, model, layer, pooling, batch_tokens, device, max_length, dtype, seed, fit)
+    parts = target.with_name(target.name + ".parts")
+    if resume and not force and target.exists() and not parts.exists():
+        return _already_whole(target, ids, run, time.perf_counter() - start)
+    _prepare(target, parts, run, resume, force)
+
+    notes: list[str] = []
+    source, fitted = model, None
+    if model == FIT:
+        folder = Path(fit_folder) if fit_folder is not None else parts / "model"
+        fitted = _fitted(folder, run, prompts, responses, seed, fit, fit_progress, resume, force)
+        source = str(folder)
+        notes += fitted.notes
+    encoder = Encoder(
+        load_model(source, device=device),
+        layer=layer,
+        pooling=pooling,
+        batch_tokens=batch_tokens,
+        max_length=max_length,
+    )
+    shards, reused = _shards(encoder, prompts, responses, parts, progress)
+    matrix = np.concatenate([shard.matrix for shard in shards])
+    logprob = np.concatenate([shard.logprob for shard in shards])
+    prompts_cut, responses_cut = (sum(shard.cut[i] for shard in shards) for i in (0, 1))
+    notes += encoder.notes(prompts_cut, responses_cut, len(ids))
+    if dtype == "float16" and float(np.abs(matrix).max()) > float(np.finfo(np.float16).max):
+        dtype = "float32"
+        notes.append("features exceed what float16 can hold: written as float32.")
+    metadata = {**encoder.metadata, "run": run, "truncated": str(prompts_cut + responses_cut), "stored_as": dtype}
+    if pool_fingerprint is not None:
+        metadata["pool_fingerprint"] = pool_fingerprint
+    if fitted is not None:
+        metadata |= {
+            "model": FIT,
+            "seed": str(seed),
+            "steps": str(fitted.steps),
+            "best_step": str(fitted.best_step),
+            "initial_loss": f"{fitted.initial_loss:.6f}",
+            "heldout_loss": f"{fitted.heldout_loss:.6f}",
+        }
+    metadata["notes"] = json.dumps(notes)
+    write_features(
+        target,
+        ids,
+        matrix,
+        reference_logprob=logprob if encoder.causal else None,
+        n_tokens=np.concatenate([shard.n_tokens for shard in shards]),
+        metadata=metadata,
+        dtype=dtype,
+    )
+    shutil.rmtree(parts)
+    return Extraction(
+        path=str(target),
+        responses=len(ids),
+        width=int(matrix.shape[1]),
+        log_probabilities=encoder.causal,
+        truncated=prompts_cut + responses_cut,
+        reused_shards=reused,
+        seconds=time.perf_counter() - start,
+        metadata=metadata,
+        notes=tuple(notes),
+    )
+
+
+def _run_key(
+    prompts: Sequence[PromptLike],
+    responses: Sequence[Sequence[str]],
+    ids: Sequence[tuple[str, str]],
+    *options: Any,
+) -> str:
+    """16 hex digits over every text and setting that the features depend on."""
+    digest = hashlib.sha256(json.dumps([SHARD_RESPONSES, *options], default=asdict).encode())
+    for part in (prompts, responses, ids):
+        for entry in part:
+            digest.update(json.dumps(entry, sort_keys=True).encode())
+    return digest.hexdigest()[:16]
+
+
+def _already_whole(target: Path, ids: Sequence[tuple[str, str]], run: str, seconds: float) -> Extraction:
+    try:
+        table = read_features(target, ids)
+    except FeaturesError as error:
+        raise RepresentationError(
+            f"{target} exists and cannot be resumed: {error} Use --force to replace it."
+        ) from error
+    if table.metadata.get("run") != run:
+        raise RepresentationError(
+            f"{target} exists and was made with other texts or settings; use --force to replace it, or another --out."
+        )
+    return Extraction(
+        path=str(target),
+        responses=len(ids),
+        width=int(table.matrix.shape[1]),
+        log_probabilities=table.reference_logprob is not None,
+        truncated=int(table.metadata.get("truncated", "0")),
+        reused_shards=0,
+        seconds=seconds,
+        metadata=table.metadata,
+        notes=(*json.loads(table.metadata.get("notes", "[]")), f"{target.name} was whole already; nothing was done."),
+    )
+
+
+def _prepare(target: Path, parts: Path, run: str, resume: bool, force: bool) -> None:
+    """Refuse what would be lost; leave a parts folder marked with this run's key."""
+    if target.exists() and not (force or resume):
+        raise RepresentationError(f"{target} exists; use --resume to keep it, --force to replace it, or another --out.")
+    mark = parts / "run.json"
+    if parts.exists() and not force:
+        if not resume:
+            raise RepresentationError(
+                f"{parts.name} holds an unfinished run; use --resume to go on with it or --force to start over."
+            )
+        try:
+            found = json.loads(mark.read_text())["run"]
+        except (OSError, ValueError, KeyError, TypeError):
+            found = None
+        if found != run:
+            raise RepresentationError(
+                f"{parts.name} belongs to a run with other texts or settings; repeat it with the same ones, or use "
+                "--force to start over."
+            )
+        return
+    try:
+        if parts.exists():
+            shutil.rmtree(parts)
+        parts.mkdir(parents=True)
+        mark.write_text(json.dumps({"run": run}))
+    except OSError as error:
+        raise RepresentationError(f"{parts} cannot be written ({error.strerror}); choose another --out.") from error
+
+
+def _fitted(
+    folder: Path,
+    run: str,
+    prompts: Sequence[PromptLike],
+    responses: Sequence[Sequence[str]],
+    seed: int,
+    settings: FitSettings | None,
+    progress: Progress | None,
+    resume: bool,
+    force: bool,
+) -> ReferenceFit:
+    """Fit the reference, or take up the fit that this very run has finished before it was interrupted."""
+    mark = folder / "run.json"
+    found = load_fit(folder) if resume and mark.is_file() and mark.read_text() == run else None
+    if found is not None:
+        log.info("reference in %s is whole; not fitted again", folder)
+        return found
+    if (folder / "config.json").exists() and folder.parent.suffix != ".parts" and not force:
+        raise RepresentationError(
+            f"{folder} holds a model already; give an empty folder for the fitted reference, or --force to replace it."
+        )
+    fitted = fit_reference(prompts, responses, out=folder, seed=seed, settings=settings, progress=progress)
+    mark.write_text(run)
+    return fitted
+
+
+def _shards(
+    encoder: Encoder,
+    prompts: Sequence[PromptLike],
+    responses: Sequence[Sequence[str]],
+    parts: Path,
+    progress: Progress | None,
+) -> tuple[list[_Shard], int]:
+    """Every shard, read from `parts` where it is finished, else encoded and stored there."""
+    total = sum(len(texts) for texts in responses)
+    start = time.perf_counter()
+    out: list[_Shard] = []
+    done = reused = 0
+    for number, (first, last) in enumerate(_cut([len(texts) for texts in responses])):
+        path = parts / f"shard-{number:05d}.npz"
+        size = sum(len(texts) for texts in responses[first:last])
+        shard = _read_shard(path, size)
+        if shard is not None:
+            reused += 1
+            if progress is not None:
+                progress(done + size, total, time.perf_counter() - start)
+        else:
+            before = done
+
+            def tell(part: int, _of: int, _seconds: float, before: int = before) -> None:
+                if progress is not None:
+                    progress(before + part, total, time.perf_counter() - start)
+
+            encoded = encoder.encode(prompts[first:last], responses[first:last], progress=tell)
+            logprob = encoded.reference_logprob if encoded.reference_logprob is not None else np.zeros(size)
+            shard = _Shard(encoded.matrix, logprob, encoded.n_tokens, (encoded.prompts_cut, encoded.responses_cut))
+            _write_shard(path, shard)
+        out.append(shard)
+        done += size
+    return out, reused
+
+
+def _cut(counts: Sequence[int]) -> list[tuple[int, int]]:
+    """Prompt ranges of about SHARD_RESPONSES responses; the same for every run, so that a resumed run agrees."""
+    out: list[tuple[int, int]] = []
+    first = size = 0
+    for x, count in enumerate(counts):
+        if size and size + count > SHARD_RESPONSES:
+            out.append((first, x))
+            first, size = x, 0
+        size += count
+    return [*out, (first, len(counts))]
+
+
+def _read_shard(path: Path, size: int) -> _Shard | None:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            shard = _Shard(
+                stored["matrix"], stored["logprob"], stored["n_tokens"], (int(stored["cut"][0]), int(stored["cut"][1]))
+            )
+    except (OSError, ValueError, KeyError, EOFError, IndexError, zipfile.BadZipFile):
+        return None
+    return shard if len(shard.matrix) == size else None
+
+
+def _write_shard(path: Path, shard: _Shard) -> None:
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("wb") as file:
+        np.savez(file, matrix=shard.matrix, logprob=shard.logprob, n_tokens=shard.n_tokens, cut=np.array(shard.cut))
+    os.replace(temporary, path)

@@ -1,0 +1,88 @@
+"""What the store hands out besides decisions: plain frozen values, and JSON that every database takes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from curation.errors import StoreError
+
+
+@dataclass(frozen=True)
+class StoredPool:
+    """A pool that was opened; `opened_at` is the last time, UTC."""
+
+    fingerprint: str
+    name: str
+    path: str | None
+    opened_at: datetime
+
+
+@dataclass(frozen=True)
+class StoredBatch:
+    """A batch folder, with the figures of its manifest (criterion units; None where unknown)."""
+
+    batch_id: str
+    folder: str
+    pool_fingerprint: str
+    features_fingerprint: str
+    budget: int
+    settings: dict[str, Any]
+    objective: float | None
+    lower_bound: float | None
+    realised: float | None
+    created_at: datetime
+    created_by: str
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Design settings with the figures they gave, under a name that is unique within the pool."""
+
+    name: str
+    pool_fingerprint: str
+    settings: dict[str, Any]
+    figures: dict[str, Any]
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class StoredExport:
+    """A file that went out. left_out: reason -> pairs."""
+
+    id: int
+    batch_id: str
+    format: str
+    file: str
+    sha256: str
+    rows: int
+    left_out: dict[str, int]
+    signed: bool
+    who: str
+    at: datetime
+
+
+def as_json(value: Any) -> Any:
+    """The value in JSON's own types: tuples as lists, paths as text, and inf, -inf and nan as those words.
+
+    Raises StoreError for anything else, so that nothing is stored that reads back as something different.
+    """
+    if isinstance(value, Mapping):
+        return {str(key): as_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_json(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(float(value))
+    if isinstance(value, float):
+        return float(value)  # numpy's float64 is a float, and is stored as one
+    if value is None or isinstance(value, str | int):
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "item"):  # other numpy scalars
+        return as_json(value.item())
+    raise StoreError(f"a value of type {type(value).__name__} cannot be stored; give text, numbers, lists or objects.")

@@ -1,0 +1,230 @@
+"""Which pairs, at what price? Budget and ridge, the design, its certificate and the rules it must beat."""
+
+import math
+from dataclasses import asdict
+
+import pandas as pd
+import streamlit as st
+from curation.insight.efficiency import label_equivalent
+
+from curation.charts.design import against_rules, convergence, frontier
+from curation.pipeline import budget_frontier, frontier_budgets, summary
+from curation.session import View, default_budget, save_upload
+from pages._shared import (
+    change_view,
+    chart,
+    current_view,
+    guarded,
+    open_pool,
+    prepared_key,
+    prepared_pool,
+    review_store,
+    set_page_state,
+    solved_view,
+)
+
+RIDGES = (0.01, 0.03, 0.06, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
+ABSOLUTE = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+
+
+def controls() -> None:
+    """Budget and ridge first; everything writes to the view at once."""
+    view, opened = current_view(), open_pool()
+    prompts = len(opened.pool.prompts)
+    budget_column, ridge_column, spread_column, labels_column = st.columns([1.2, 1.6, 1.2, 1])
+    budget = budget_column.number_input(
+        "Budget (labels)", 1, 10_000_000, view.budget or default_budget(prompts), step=max(1, prompts // 30),
+        help="How many human labels this batch buys.",
+    )  # fmt: skip
+    choices = sorted({*(RIDGES if view.ridge_kind == "relative" else ABSOLUTE), view.ridge})
+    ridge = ridge_column.select_slider(
+        "Ridge", choices, view.ridge, format_func=lambda value: f"{value:g}",
+        help="Prior information per direction. Relative: 1 is as much as one average direction of a uniform label. "
+        "Small: teach every direction; large: take the pairs with the largest Fisher length.",
+    )  # fmt: skip
+    spreads = ["auto", "balanced", "capped", "free"]
+    spread = spread_column.selectbox(
+        "Spread", spreads, spreads.index(view.spread),
+        help="balanced: every prompt gets its share; capped: the design also chooses prompts; free: no bound.",
+    )  # fmt: skip
+    bounds = {"1": 1.0, "2": 2.0, "3": 3.0, "no bound": math.inf}
+    names = [name for name, value in bounds.items() if value == view.max_labels] or ["1"]
+    most = labels_column.selectbox("Labels per pair, at most", list(bounds), list(bounds).index(names[0]))
+    changed = {"budget": int(budget), "ridge": float(ridge), "spread": spread, "max_labels": bounds[most]}
+    if view.budget == 0 and int(budget) == default_budget(prompts):
+        changed["budget"] = 0
+    changed |= more_controls(view)
+    if any(getattr(view, name) != value for name, value in changed.items()):
+        change_view(**changed)
+        st.rerun()
+
+
+def more_controls(view: View) -> dict[str, object]:
+    """Selection, seed, overlap, pins and exclusions, folded away."""
+    changed: dict[str, object] = {}
+    with st.expander("Selection, overlap, pins and exclusions"):
+        first, second, third, fourth = st.columns(4)
+        kinds = ["relative", "absolute"]
+        kind = first.selectbox("Ridge unit", kinds, kinds.index(view.ridge_kind))
+        if kind != view.ridge_kind:
+            changed |= {"ridge_kind": kind, "ridge": 30.0 if kind == "relative" else 1e-3}
+        selects = ["sample", "paper"]
+        changed["select"] = second.selectbox(
+            "Selection", selects, selects.index(view.select),
+            help="sample: pivotal sampling, inclusion probabilities exact; paper: sequential draws by weight.",
+        )  # fmt: skip
+        changed["seed"] = int(third.number_input("Seed", 0, 2**31 - 1, view.seed))
+        changed["overlap"] = float(
+            fourth.number_input(
+                "Overlap", 0.0, 0.5, view.overlap, 0.05, help="Share of the budget that labels a pair a second time."
+            )
+        )
+        for name, title in (("pins", "Pins"), ("exclude", "Exclusions")):
+            kept = getattr(view, name)
+            left, right = st.columns([3, 1], vertical_alignment="bottom")
+            file = left.file_uploader(
+                f"{title} (CSV with pair_id, or prompt_id and up to two response ids)", type="csv", key=f"upload_{name}"
+            )
+            if file is not None:
+                changed[name] = str(guarded(lambda upload=file: save_upload(upload.name, upload.getvalue())))
+            elif kept and right.button(f"Drop {title.lower()}", key=f"drop_{name}"):
+                changed[name] = ""
+    return changed
+
+
+def figures() -> None:
+    """The certificate, the rules beside it, the price in uniform labels, the frontier."""
+    prepared, view = prepared_pool(), current_view()
+    live = st.empty()
+    solved = solved_view(
+        progress=lambda step: live.caption(f"pass {step.passes}: gap {step.gap:.1e}, open {step.open:.1e}")
+    )
+    live.empty()
+    result = summary(solved)
+    equivalent = label_equivalent(solved.criterion, prepared.geometry, solved.batch_information, solved.feasible.budget)
+    columns = st.columns(5)
+    columns[0].metric("Labels", result["selected_labels"], help=f"on {result['selected_pairs']} pairs")
+    columns[1].metric("Efficiency", f"{result['efficiency']:.1%}", help="Lower bound over the drawn batch's criterion.")
+    columns[2].metric("Gap", f"{result['gap']:.1e}", help="Distance of the design from the best possible, certified.")
+    columns[3].metric("Open", f"{result['open']:.1e}", help="Share of the improvement over uniform that is still open.")
+    columns[4].metric("Solved in", f"{result['seconds']['solve']:.2f} s", help=f"{result['device']}")
+    if result["stopped"] != "certificate":
+        st.warning(
+            f"The solver stopped on {result['stopped']}, not on its certificate: the gap above is what is known."
+        )
+    st.caption(
+        f"Spread {result['spread']}, Fisher {result['fisher']} ({result['fisher_reason']}), d = {result['dim']}, "
+        f"{result['support']} pairs with positive weight, drawn to {result['selected_pairs']}."
+    )
+    left, right = st.columns([1.15, 1])
+    with left:
+        st.subheader("Design against simple rules")
+        chart(against_rules(result["realised"], result["lower_bound"], list(solved.baselines.values())), key="rules")
+        skipped = [rule for rule in solved.baselines.values() if rule.realised is None]
+        st.caption(
+            "Each rule drew a batch of the same budget; random rules show the mean of several draws. "
+            + " ".join(f"{rule.name}: {rule.note}." for rule in skipped)
+        )
+    with right:
+        st.subheader("Certificate")
+        chart(convergence(solved.design.trace, solved.settings.tol), key="convergence")
+        st.caption(
+            f"The equivalence theorem bounds what any design could do: at least {result['lower_bound']:.6g}; "
+            f"this design {result['objective']:.6g}."
+        )
+    st.subheader("What it is worth")
+    worth, tested = st.columns(2)
+    worth.info(equivalent.sentence(), icon=":material/calculate:")
+    tested.warning(
+        "Not tested on outcomes: the criterion says what labels can identify, not what reward they buy. "
+        "A backtest on known scores is not part of this version.",
+        icon=":material/science:",
+    )
+    draw_frontier(view, solved.settings.budget)
+
+
+def draw_frontier(view: View, budget: int) -> None:
+    """The budget frontier, computed when asked and kept for these settings."""
+    prepared = prepared_pool()
+    st.subheader("Budget frontier")
+    key = (prepared_key(), asdict(view) | {"seed": 0, "select": ""})
+    kept = st.session_state.get("frontier")
+    if kept and kept[0] == key:
+        chart(frontier(kept[1], budget), key="frontier_chart")
+        st.caption(
+            "Each point is a design of its own; the prior is held at that of the present budget, so points compare."
+        )
+        return
+    if st.button("Draw the budget frontier", key="frontier_button", icon=":material/timeline:"):
+        with st.spinner("Solving the design at eight budgets"):
+            settings = view.design_settings(len(open_pool().pool.prompts))
+            rows = guarded(lambda: budget_frontier(prepared, settings, frontier_budgets(prepared, settings.budget)))
+        st.session_state["frontier"] = (key, rows)
+        st.rerun()
+    st.caption("How much would more labels, or fewer, change? Solves the design again at eight budgets.")
+
+
+def scenarios() -> None:
+    """Settings worth comparing, side by side."""
+    st.subheader("Scenarios")
+    opened, store, view = open_pool(), review_store(), current_view()
+    name_column, save_column = st.columns([3, 1], vertical_alignment="bottom")
+    name = name_column.text_input(
+        "Keep these settings as", placeholder="e.g. heavy ridge, 300 labels", key="scenario_name"
+    )
+    if save_column.button("Save scenario", key="scenario_save", disabled=not name.strip(), width="stretch"):
+        result = summary(solved_view())
+        figures = {key: result[key] for key in ("budget", "spread", "objective", "realised", "efficiency", "support")}
+
+        def keep() -> None:
+            store.record_pool(opened.pool.fingerprint, opened.pool.name, opened.path)
+            store.save_scenario(opened.pool.fingerprint, name, settings=view.to_query(), figures=figures)
+
+        guarded(keep)
+        st.rerun()
+    kept = guarded(lambda: store.scenarios(opened.pool.fingerprint))
+    if not kept:
+        st.caption("None saved yet: save the present settings to compare them with others.")
+        return
+    table = pd.DataFrame(
+        [
+            {
+                "scenario": s.name,
+                **s.figures,
+                "settings": ", ".join(f"{k}={v}" for k, v in s.settings.items() if k != "pool"),
+            }
+            for s in kept
+        ]
+    )
+    st.dataframe(
+        table,
+        hide_index=True,
+        width="stretch",
+        column_config={
+            "efficiency": st.column_config.NumberColumn(format="percent"),
+            "objective": st.column_config.NumberColumn(format="%.5g"),
+            "realised": st.column_config.NumberColumn(format="%.5g"),
+        },
+    )
+    pick_column, load_column, drop_column = st.columns([3, 1, 1], vertical_alignment="bottom")
+    pick = pick_column.selectbox("Scenario", [s.name for s in kept], key="scenario_pick")
+    chosen = next((s for s in kept if s.name == pick), kept[0])
+    if load_column.button("Load", key="scenario_load", width="stretch"):
+        from curation.session import view_from_query
+
+        st.session_state["view"] = view_from_query(chosen.settings)
+        st.rerun()
+    if drop_column.button("Delete", key="scenario_drop", width="stretch"):
+        guarded(lambda: store.delete_scenario(opened.pool.fingerprint, chosen.name))
+        st.rerun()
+
+
+st.title("Design")
+st.caption("Which pairs, at what price? Change budget and ridge: the design is solved again at once.")
+prepared_pool()
+controls()
+figures()
+if st.button("Review these pairs", type="primary", icon=":material/fact_check:", key="to_review"):
+    set_page_state("batch", None)
+    st.switch_page("pages/review.py")
+scenarios()

@@ -1,0 +1,56 @@
+"""Does it work here? Only what exists is shown; what was not tested is said to be untested."""
+
+import streamlit as st
+
+from curation.charts.evidence import draw_luck
+from curation.insight.luck import Draws, repeated_draws
+from pages._shared import chart, open_pool, prepared_pool, solved_view
+
+ASSUMES = """
+- **The criterion is not the reward.** It says how well the labels identify the directions the reference policy moves
+  in. A design with a fifth of uniform's criterion can still buy less reward: on raw features, with labels free to pile
+  up on few prompts, that is what happens.
+- **The reference stands in for the truth.** The design is made at the reference policy, because the optimum is unknown.
+- **Linear in the features.** What the representation cannot express, no choice of pairs can teach. Labels of one prompt
+  share that error, which is why they are spread over prompts by default.
+- **A heavy ridge by default.** It makes the design safe under a poor representation; the price is that it teaches
+  weak directions less.
+- **Small batches.** Below a few hundred labels the asymptotic argument behind the criterion has not set in.
+"""
+
+
+@st.cache_resource(max_entries=8, show_spinner="Drawing repeated batches")
+def _draws(key: tuple[object, ...], _solved: object) -> Draws:
+    solved = _solved
+    return repeated_draws(
+        solved.criterion, solved.feasible, solved.design.weights, solved.design.certificate.lower_bound
+    )
+
+
+st.title("Evidence")
+st.caption("Does choosing pairs pay, here, on this pool? What exists is below; what does not is named.")
+prepared_pool()
+solved, opened = solved_view(), open_pool()
+st.subheader("Is this batch the luck of its draw?")
+identity = (opened.pool.fingerprint, solved.prepared.space.fingerprint, solved.settings, solved.overlap)
+draws = _draws((*identity, float(solved.design.weights.square().sum())), solved)
+chart(draw_luck(draws), key="luck")
+st.caption(draws.sentence())
+st.subheader("Backtest on known outcomes")
+if opened.known_quality or opened.known_labels:
+    st.info(
+        f"This pool carries {opened.known_quality} known scores and {opened.known_labels} known comparisons. They are "
+        "kept apart from the design and from review. The backtest that may read them is not part of this version: "
+        "nothing here has been tested on reward.",
+        icon=":material/science:",
+    )
+else:
+    st.info(
+        "This pool carries no known scores or comparisons, so nothing could be tested on reward; the backtest is not "
+        "part of this version.",
+        icon=":material/science:",
+    )
+st.subheader("Synthetic and policy experiments")
+st.info("Not part of this version. No result is shown because none was obtained.", icon=":material/hourglass_empty:")
+st.subheader("What the method assumes, and where it fails")
+st.markdown(ASSUMES)

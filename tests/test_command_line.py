@@ -1,0 +1,325 @@
+"""The command line as an analyst uses it: real processes, real pools, every failure in words."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from curation.batch import RECORD_KEYS
+from curation.pool.readers import read_pool
+from curation.representation.features_file import write_features
+from tests.pools import demo_pool, real_pool
+
+ROOT = Path(__file__).resolve().parent.parent
+SUMMARY_KEYS = (
+    "prompts responses pairs dim budget fisher spread objective lower_bound gap open passes support realised "
+    "efficiency device seconds baselines"
+).split()
+RULES = {"uniform", "first_pair", "farthest", "farthest_fisher", "reference_weighted", "d_optimal", "greedy"}
+
+
+def run(*arguments: object, home: Path, status: int = 0) -> tuple[dict, str]:
+    """Run the command line; returns its JSON (or {}) and stderr. Checks the exit status and that no traceback shows."""
+    done = subprocess.run(
+        [sys.executable, "-m", "curation", *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, "CURATION_HOME": str(home), "PYTHONWARNINGS": "ignore"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr
+    return (json.loads(done.stdout) if "--json" in arguments and done.stdout else {}), done.stderr
+
+
+def records(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "batch.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def solve(pool: Path, features: Path, out: Path, *more: object, home: Path, budget: int = 175) -> dict:
+    return run("solve", pool, "--features", features, "--budget", budget, "--out", out, "--json", *more, home=home)[0]
+
+
+@pytest.fixture(scope="module")
+def dev() -> tuple[Path, Path]:
+    pool = real_pool("answers_dev.jsonl.gz")
+    return pool, pool.with_name("answers_dev.features.parquet")
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> tuple[Path, Path]:
+    """Ten prompts of four written answers with features of their own."""
+    pool = tmp_path / "small.jsonl"
+    rng = np.random.default_rng(0)
+    with pool.open("w", encoding="utf-8") as handle:
+        for x in range(10):
+            texts = [f"answer {x} {k} " + "word " * int(rng.integers(1, 9)) for k in range(4)]
+            row = {"prompt_id": f"p{x}", "prompt": f"question {x}", "responses": [{"text": t} for t in texts]}
+            handle.write(json.dumps(row) + "\n")
+    features = tmp_path / "small.features.parquet"
+    ids = read_pool(pool).pool.ids()
+    write_features(features, ids, rng.standard_normal((len(ids), 6)).astype("float32"))
+    return pool, features
+
+
+def test_solve_meets_its_certificate_budget_and_record_format(dev, tmp_path):
+    out = tmp_path / "batch"
+    result = solve(*dev, out, home=tmp_path)
+    assert set(SUMMARY_KEYS) <= set(result)
+    assert set(result["baselines"]) == RULES
+    assert result["gap"] <= 1e-4
+    assert result["open"] <= 1e-4
+    rows = records(out)
+    assert sum(row["copies"] for row in rows) == 175
+    assert len({row["prompt_id"] for row in rows}) == 175
+    assert all(list(row) == RECORD_KEYS for row in rows)
+    nullable = {"reference_logprob_a", "reference_logprob_b", "reference_probability_a", "reference_probability_b"}
+    for row in rows:
+        assert all(row[key] is not None for key in RECORD_KEYS if key not in nullable)
+        assert len(row["directions"]) == 3
+        assert 0 < row["inclusion"] <= 1
+    assert {file.name for file in out.iterdir()} == {
+        "manifest.json", "batch.jsonl", "design.parquet", "space.npz", "selected.parquet",
+    }  # fmt: skip
+
+
+def test_the_seed_decides_the_batch(dev, tmp_path):
+    for name, seed in (("first", 0), ("again", 0), ("other", 1)):
+        solve(*dev, tmp_path / name, "--seed", seed, home=tmp_path)
+    texts = [(tmp_path / name / "batch.jsonl").read_bytes() for name in ("first", "again", "other")]
+    assert texts[0] == texts[1]
+    ids = [{row["pair_id"] for row in records(tmp_path / name)} for name in ("first", "other")]
+    assert ids[0] != ids[1]
+
+
+def test_a_lighter_ridge_realises_at_most_nine_tenths_of_uniform(dev, tmp_path):
+    result = solve(*dev, tmp_path / "batch", "--ridge", 1, home=tmp_path)
+    assert result["realised"] <= 0.9 * result["baselines"]["uniform"]
+
+
+def test_shuffled_qualities_leave_the_batch_as_it_was(dev, tmp_path):
+    rows = [json.loads(line) for line in gzip.decompress(dev[0].read_bytes()).splitlines()]
+    qualities = [response["quality"] for row in rows for response in row["responses"]]
+    np.random.default_rng(0).shuffle(qualities)
+    for row in rows:
+        for response in row["responses"]:
+            response["quality"] = qualities.pop()
+    shuffled = tmp_path / dev[0].name
+    with gzip.open(shuffled, "wt", encoding="utf-8") as handle:
+        handle.writelines(json.dumps(row) + "\n" for row in rows)
+    solve(*dev, tmp_path / "true", home=tmp_path)
+    solve(shuffled, dev[1], tmp_path / "shuffled", home=tmp_path)
+    assert (tmp_path / "true/batch.jsonl").read_bytes() == (tmp_path / "shuffled/batch.jsonl").read_bytes()
+    assert b"quality" not in (tmp_path / "true/batch.jsonl").read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "spread"), [("answers_dev.jsonl.gz", "balanced"), ("hh_harmless_base_test.jsonl.gz", "capped")]
+)
+def test_features_of_the_fitted_model_solve_like_any_other(name, spread, tmp_path):
+    pool, features, out = real_pool(name), tmp_path / "fit.features.parquet", tmp_path / "batch"
+    made, _ = run("features", pool, "--out", features, "--model", "fit", "--json", home=tmp_path)
+    assert made["responses"] == read_pool(pool).pool.n_responses
+    result = solve(pool, features, out, home=tmp_path)
+    assert result["spread"] == spread
+    assert result["gap"] <= 1e-4
+    assert result["open"] <= 1e-4
+    rows = records(out)
+    assert len(rows) == 175
+    assert len({row["prompt_id"] for row in rows}) == 175
+    assert all(row["reference_logprob_a"] < 0 for row in rows)
+    again = solve(pool, features, tmp_path / "again", "--seed", 1, home=tmp_path)
+    assert again["lower_bound"] == pytest.approx(result["lower_bound"])
+    assert {r["pair_id"] for r in records(tmp_path / "again")} != {r["pair_id"] for r in rows}
+
+
+def test_the_demo_pool_has_features_and_solves(tmp_path):
+    pool = demo_pool()
+    result = solve(pool, pool.with_name("demo.features.parquet"), tmp_path / "batch", home=tmp_path, budget=40)
+    assert result["prompts"] >= 60
+    assert result["responses"] == 8 * result["prompts"]
+    assert result["gap"] <= 1e-4
+
+
+def test_approved_pairs_only_are_exported_and_the_rest_is_counted(small, tmp_path):
+    out, decisions, tasks = tmp_path / "batch", tmp_path / "decisions.csv", tmp_path / "tasks.json"
+    solve(*small, out, home=tmp_path, budget=8)
+    rows = records(out)
+    _, words = run("export", out, "--to", "label-studio", "--out", tasks, home=tmp_path, status=1)
+    assert "not signed" in words
+    _, words = run("export", out, "--to", "label-studio", "--out", tasks, "--unsigned", home=tmp_path, status=1)
+    assert "approved" in words
+    assert not tasks.exists()
+    lines = [f"{row['pair_id']},approve,," for row in rows[:5]] + [f"{rows[5]['pair_id']},reject,off topic,"]
+    decisions.write_text("pair_id,decision,reason,note\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    run("decide", out, decisions, "--as", "ana", home=tmp_path)
+    result, _ = run("export", out, "--to", "label-studio", "--out", tasks, "--unsigned", "--json", home=tmp_path)
+    assert result["pairs"] == 5
+    assert result["left_out"]["rejected"] == 1
+    assert result["left_out"]["undecided"] == 2
+    exported = json.loads(tasks.read_text(encoding="utf-8"))
+    assert {task["data"]["pair_id"] for task in exported} == {row["pair_id"] for row in rows[:5]}
+    assert all(task["data"]["unsigned"] is True for task in exported)
+
+
+def test_pins_are_in_and_exclusions_are_out(small, tmp_path):
+    pin, exclude = tmp_path / "pin.csv", tmp_path / "exclude.csv"
+    solve(*small, tmp_path / "plain", home=tmp_path, budget=6)
+    dropped = records(tmp_path / "plain")[0]
+    exclude.write_text(f"pair_id\n{dropped['pair_id']}\n", encoding="utf-8")
+    ids = [r.response_id for r in read_pool(small[0]).pool.prompts[7].responses]
+    pin.write_text(f"prompt_id,response_a_id,response_b_id\np7,{ids[1]},{ids[3]}\n", encoding="utf-8")
+    solve(*small, tmp_path / "batch", "--pin", pin, "--exclude", exclude, home=tmp_path, budget=6)
+    rows = records(tmp_path / "batch")
+    assert sum(row["copies"] for row in rows) == 6
+    assert dropped["pair_id"] not in {row["pair_id"] for row in rows}
+    assert any({row["response_a_id"], row["response_b_id"]} == {ids[1], ids[3]} for row in rows)
+
+
+def test_overlap_labels_a_share_twice_within_the_budget(small, tmp_path):
+    solve(*small, tmp_path / "batch", "--overlap", 0.2, home=tmp_path, budget=10)
+    copies = [row["copies"] for row in records(tmp_path / "batch")]
+    assert sum(copies) == 10
+    assert copies.count(2) == 2
+
+
+@pytest.mark.parametrize(
+    "option",
+    [["--quota", "a=1..2"], ["--cost", "minutes"], ["--per-prompt", "2"], ["--previous", "x"], ["--select", "exact"]],
+)
+def test_options_of_a_later_version_are_refused_by_name(small, tmp_path, option):
+    _, words = run(
+        "solve",
+        small[0],
+        "--features",
+        small[1],
+        "--budget",
+        5,
+        "--out",
+        tmp_path / "b",
+        *option,
+        home=tmp_path,
+        status=2,
+    )
+    assert option[0] in words
+    assert not (tmp_path / "b").exists()
+
+
+def test_help_answers_without_the_heavy_imports():
+    code = (
+        "import sys; from curation.cli import main; main(['--help']); "
+        "print(sorted({'torch', 'transformers', 'umap', 'pandas'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+ROW = {
+    "prompt_id": "p0",
+    "prompt": "question",
+    "responses": [{"response_id": "a", "text": "x"}, {"response_id": "b", "text": "y"}],
+}
+
+
+def _bad_pools() -> dict[str, tuple[bytes, list[str]]]:
+    good = json.dumps(ROW).encode() + b"\n"
+    other = json.dumps({**ROW, "prompt_id": "p1"}).encode() + b"\n"
+    one = json.dumps({**ROW, "prompt_id": "p1", "responses": ROW["responses"][:1]}).encode() + b"\n"
+    twice = json.dumps({**ROW, "prompt_id": "p1", "responses": [ROW["responses"][0]] * 2}).encode() + b"\n"
+    return {
+        "truncated": (good + other[:40], ["line 2", "--skip-rejects"]),
+        "encoding": ((good + other).decode().encode("utf-16"), ["UTF-8"]),
+        "empty": (b"", ["empty"]),
+        "one response": (good + one, ["line 2", "response"]),
+        "repeated prompt": (good + good, ["line 2", "p0"]),
+        "repeated response": (good + twice, ["line 2"]),
+    }
+
+
+@pytest.mark.parametrize("case", list(_bad_pools()))
+def test_bad_pools_are_refused_in_words_with_nothing_written(case, small, tmp_path):
+    content, words = _bad_pools()[case]
+    pool, out = tmp_path / "bad.jsonl", tmp_path / "batch"
+    pool.write_bytes(content)
+    _, told = run("solve", pool, "--features", small[1], "--budget", 1, "--out", out, home=tmp_path, status=1)
+    for word in words:
+        assert word in told, told
+    assert not out.exists()
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".batch")]
+
+
+def test_features_of_another_pool_or_not_finite_are_refused(small, dev, tmp_path):
+    out = tmp_path / "batch"
+    _, told = run("solve", small[0], "--features", dev[1], "--budget", 5, "--out", out, home=tmp_path, status=1)
+    assert "another pool" in told
+    ids = read_pool(small[0]).pool.ids()
+    matrix = np.ones((len(ids), 3), dtype="float32")
+    matrix[5, 1] = np.nan
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.table(
+        {
+            "prompt_id": [i[0] for i in ids],
+            "response_id": [i[1] for i in ids],
+            "features": pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), 3),
+        }
+    )
+    pq.write_table(table, tmp_path / "nan.parquet")
+    _, told = run(
+        "solve", small[0], "--features", tmp_path / "nan.parquet", "--budget", 5, "--out", out, home=tmp_path, status=1
+    )
+    assert "not finite" in told or "non-finite" in told
+    assert ids[5][0] in told
+    assert not out.exists()
+
+
+def test_a_budget_above_the_pool_and_a_folder_that_exists_are_refused(small, tmp_path):
+    out = tmp_path / "batch"
+    _, told = run("solve", *small[:1], "--features", small[1], "--budget", 61, "--out", out, home=tmp_path, status=1)
+    assert "61" in told
+    assert "60" in told
+    assert not out.exists()
+    out.mkdir()
+    (out / "mine.txt").write_text("keep")
+    for more in ([], ["--force"]):
+        _, told = run(
+            "solve", small[0], "--features", small[1], "--budget", 6, "--out", out, *more, home=tmp_path, status=1
+        )
+        assert str(out) in told
+        assert (out / "mine.txt").read_text() == "keep"
+
+
+def test_force_replaces_an_unsigned_batch(small, tmp_path):
+    out = tmp_path / "batch"
+    solve(*small, out, home=tmp_path, budget=6)
+    _, told = run("solve", small[0], "--features", small[1], "--budget", 7, "--out", out, home=tmp_path, status=1)
+    assert "--force" in told
+    solve(*small, out, "--force", home=tmp_path, budget=7)
+    assert len(records(out)) == 7
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+def test_check_counts_add_up_and_rejects_are_saved(tmp_path):
+    content, _ = _bad_pools()["one response"]
+    pool = tmp_path / "bad.jsonl"
+    pool.write_bytes(content)
+    result, _ = run("check", pool, "--rejects", tmp_path / "rejects.jsonl", "--json", home=tmp_path, status=1)
+    assert result["rows"] == result["rows_used"] + result["rejects"] == 2
+    saved = [json.loads(line) for line in (tmp_path / "rejects.jsonl").read_text().splitlines()]
+    assert saved[0]["line"] == 2
+
+
+def test_compare_prints_every_rule_and_the_label_equivalent(small, tmp_path):
+    result, _ = run("compare", small[0], "--features", small[1], "--budget", 6, "--json", home=tmp_path)
+    assert set(result["baselines"]) == RULES
+    assert "uniform_labels" in result
