@@ -216,3 +216,12 @@ def _design_table(solved: Solved, support: np.ndarray) -> dict[str, Any]:
         "score": score,
         "margin": margin,
     }
+
+
+def pair_probability(solved: Solved, pairs: np.ndarray) -> np.ndarray:
+    """Reference probability of the likelier response of each pair (m,), nan where unknown."""
+    geometry, table = solved.prepared.geometry, solved.prepared.table
+    known = solved.prepared.pool.reference_logprobs() if table.reference_logprob is None else table.reference_logprob
+    probability = reference_probabilities(np.asarray(known, dtype=float), geometry.offsets)
+    first, second = geometry.endpoints(pairs)
+    return np.asarray(np.maximum(probability[first], probability[second]))

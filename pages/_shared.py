@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import streamlit as st
 
 from curation.batch import BatchFolder
@@ -45,6 +46,45 @@ class OpenPool:
     known_quality: int
     known_labels: int
     path: Path
+
+
+def navigation() -> Any:
+    """The pages in their order; returns the one to run."""
+    from streamlit import Page
+
+    return st.navigation(
+        {
+            "Pool": [
+                Page("pages/pool.py", title="Pool", icon=":material/inventory_2:", url_path="pool", default=True),
+                Page("pages/features.py", title="Features", icon=":material/grain:", url_path="features"),
+            ],
+            "Design": [
+                Page("pages/design.py", title="Design", icon=":material/tune:", url_path="design"),
+                Page("pages/coverage.py", title="Coverage", icon=":material/radar:", url_path="coverage"),
+                Page("pages/map.py", title="Map", icon=":material/scatter_plot:", url_path="map"),
+                Page("pages/weights.py", title="Weights", icon=":material/bar_chart:", url_path="weights"),
+            ],
+            "Batch": [
+                Page("pages/review.py", title="Review", icon=":material/fact_check:", url_path="review"),
+                Page("pages/signoff.py", title="Sign-off", icon=":material/verified:", url_path="signoff"),
+            ],
+            "Proof": [Page("pages/evidence.py", title="Evidence", icon=":material/science:", url_path="evidence")],
+        }
+    )
+
+
+def header(title: str, question: str) -> None:
+    """Title and question of a page. Every page calls this first.
+
+    A fresh server that is first asked for a page by its own address runs that page's script alone, without app.py
+    (Streamlit's older handling of a `pages/` folder, in force until `st.navigation` has been called once). Declaring
+    the navigation and running again brings app.py back, with page and query kept.
+    """
+    if "view" not in st.session_state:
+        navigation()
+        st.rerun()
+    st.title(title)
+    st.caption(question)
 
 
 def open_state() -> None:
@@ -218,6 +258,15 @@ def solved_view(view: View | None = None, *, progress: Callable[[Any], None] | N
     return guarded(run)
 
 
+def solved_key(solved: Solved) -> str:
+    """A text that changes with anything that changes the design, its batch or its features."""
+    from curation.audit import solved_identity
+
+    view, pool = current_view(), solved.prepared.pool
+    pinned, excluded = guarded(lambda: constraints(view, pool))
+    return f"{solved_identity(solved, pinned, excluded)}-{solved.prepared.table.fingerprint}"
+
+
 @st.cache_resource(show_spinner=False)
 def _store_for(url: str) -> Any:
     from curation.review.store import open_store
@@ -249,6 +298,92 @@ def saved_batch(solved: Solved) -> BatchFolder:
         return save_for_review(solved, pinned=pinned, excluded=excluded, store=review_store(), who=reviewer())
 
     return guarded(save)
+
+
+def show_text(text: str, *, height: int | None = None) -> None:
+    """Untrusted text, as it is: no Markdown, no HTML."""
+    with st.container(height=height, border=True) if height else st.container(border=True):
+        st.text(text if text.strip() else "(empty)")
+
+
+def show_pair(solved: Solved, pair: int, *, swap: bool = False, caption: str = "") -> None:
+    """Prompt and the two responses of a pair, side by side, as plain text. swap: the second response on the left."""
+    from curation.audit import pair_labels
+    from curation.pool.schema import prompt_text
+
+    pool = solved.prepared.pool
+    x, i, j, key = pair_labels(pool, solved, np.array([pair]))[0]
+    entry = pool.prompts[x]
+    left, right = (j, i) if swap else (i, j)
+    with st.expander(f"Pair {key}: {caption}", expanded=True):
+        show_text(prompt_text(entry.prompt)[:1200])
+        for column, number in zip(st.columns(2), (left, right), strict=True):
+            with column:
+                response = entry.responses[number]
+                st.caption(f"{escaped(response.generator or 'unknown generator')}, {len(response.text)} characters")
+                show_text(response.text[:4000], height=260)
+
+
+def escaped(text: str) -> str:
+    """Text whose Markdown signs are inert in captions and labels."""
+    return "".join("\\" + c if c in "\\`*_{}[]()#+-.!|~$<>:" else c for c in text)
+
+
+def batch_choice() -> Path:
+    """The batch folder in view: the present design's, or an earlier one of this pool. Chosen on the page, kept in the URL."""
+    solved = solved_view()
+    present = saved_batch(solved)
+    kept = guarded(lambda: review_store().batches(present.manifest["pool"]["fingerprint"]))
+    folders = {b.batch_id: b for b in kept if Path(b.folder).is_dir()}
+    options = [present.batch_id, *(key for key in folders if key != present.batch_id)]
+    wanted = page_state("batch")
+    index = options.index(wanted) if wanted in options else 0
+
+    def title(key: str) -> str:
+        stored = folders[key]
+        first = "Present design" if key == present.batch_id else f"Batch of {stored.created_at:%Y-%m-%d %H:%M} UTC"
+        settings = stored.settings
+        return f"{first}: {stored.budget} labels, ridge {settings['ridge']:g}, seed {settings['seed']} ({key[:8]})"
+
+    chosen = st.selectbox("Batch", options, index, format_func=title, key=f"batch_{present.batch_id}_{len(options)}")
+    if chosen != (wanted or present.batch_id):
+        set_page_state("batch", None if chosen == present.batch_id else chosen)
+        set_page_state("pair", None)
+        st.rerun()
+    return Path(folders[chosen].folder)
+
+
+def replacement_for(record: dict[str, Any], batch: BatchFolder, *, blind: bool) -> None:
+    """The best pair to take instead, where the batch is the present design's."""
+    from curation.audit import pair_labels
+    from curation.insight.explain import best_replacement
+
+    solved = solved_view()
+    if batch.batch_id != saved_batch(solved).batch_id:
+        st.caption("Best replacement: shown for the present design's batch only.")
+        return
+    rows = pair_labels(solved.prepared.pool, solved, solved.batch.pairs)
+    place = next(n for n, row in enumerate(rows) if row[3] == record["pair_id"])
+    dropped = int(solved.batch.pairs[place])
+    found = best_replacement(
+        solved.criterion,
+        solved.feasible,
+        solved.batch_information,
+        solved.batch.pairs,
+        dropped,
+        copies=solved.batch.copies,
+    )
+    if found is None:
+        st.caption("Best replacement: no other pair is admissible here (the prompt offers none, or its cap is met).")
+        return
+    x, i, j, key = pair_labels(solved.prepared.pool, solved, np.array([found.pair]))[0]
+    entry = solved.prepared.pool.prompts[x]
+    names = "" if blind else f" ({entry.responses[i].generator or '?'} / {entry.responses[j].generator or '?'})"
+    change = f"{abs(found.net):.2%} {'worse' if found.net > 0 else 'better'}"
+    st.caption(
+        f"Best replacement: pair {key} of prompt {escaped(entry.prompt_id)}{escaped(names)}; with it in this pair's place the "
+        f"criterion would be {change} than now."
+    )
 
 
 def sidebar() -> None:

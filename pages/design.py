@@ -5,9 +5,9 @@ from dataclasses import asdict
 
 import pandas as pd
 import streamlit as st
-from curation.insight.efficiency import label_equivalent
 
 from curation.charts.design import against_rules, convergence, frontier
+from curation.insight.efficiency import label_equivalent
 from curation.pipeline import budget_frontier, frontier_budgets, summary
 from curation.session import View, default_budget, save_upload
 from pages._shared import (
@@ -15,6 +15,7 @@ from pages._shared import (
     chart,
     current_view,
     guarded,
+    header,
     open_pool,
     prepared_key,
     prepared_pool,
@@ -104,7 +105,11 @@ def figures() -> None:
     equivalent = label_equivalent(solved.criterion, prepared.geometry, solved.batch_information, solved.feasible.budget)
     columns = st.columns(5)
     columns[0].metric("Labels", result["selected_labels"], help=f"on {result['selected_pairs']} pairs")
-    columns[1].metric("Efficiency", f"{result['efficiency']:.1%}", help="Lower bound over the drawn batch's criterion.")
+    columns[1].metric(
+        "Efficiency",
+        f"{result['efficiency']:.1%}",
+        help="Lower bound over the drawn batch's criterion. A little over 100 % is possible when the spread gives prompts fractions of a label: the draw settles them to whole labels, which the bound does not allow for.",
+    )
     columns[2].metric("Gap", f"{result['gap']:.1e}", help="Distance of the design from the best possible, certified.")
     columns[3].metric("Open", f"{result['open']:.1e}", help="Share of the improvement over uniform that is still open.")
     columns[4].metric("Solved in", f"{result['seconds']['solve']:.2f} s", help=f"{result['device']}")
@@ -219,8 +224,7 @@ def scenarios() -> None:
         st.rerun()
 
 
-st.title("Design")
-st.caption("Which pairs, at what price? Change budget and ridge: the design is solved again at once.")
+header("Design", "Which pairs, at what price? Change budget and ridge: the design is solved again at once.")
 prepared_pool()
 controls()
 figures()

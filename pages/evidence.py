@@ -4,12 +4,12 @@ import streamlit as st
 
 from curation.charts.evidence import draw_luck
 from curation.insight.luck import Draws, repeated_draws
-from pages._shared import chart, open_pool, prepared_pool, solved_view
+from pages._shared import chart, header, open_pool, prepared_pool, solved_view
 
 ASSUMES = """
 - **The criterion is not the reward.** It says how well the labels identify the directions the reference policy moves
-  in. A design with a fifth of uniform's criterion can still buy less reward: on raw features, with labels free to pile
-  up on few prompts, that is what happens.
+  in. A design with a much lower criterion than uniform's can still buy less reward, above all on raw features with labels
+  free to pile up on few prompts.
 - **The reference stands in for the truth.** The design is made at the reference policy, because the optimum is unknown.
 - **Linear in the features.** What the representation cannot express, no choice of pairs can teach. Labels of one prompt
   share that error, which is why they are spread over prompts by default.
@@ -27,8 +27,7 @@ def _draws(key: tuple[object, ...], _solved: object) -> Draws:
     )
 
 
-st.title("Evidence")
-st.caption("Does choosing pairs pay, here, on this pool? What exists is below; what does not is named.")
+header("Evidence", "Does choosing pairs pay, here, on this pool? What exists is below; what does not is named.")
 prepared_pool()
 solved, opened = solved_view(), open_pool()
 st.subheader("Is this batch the luck of its draw?")

@@ -111,7 +111,14 @@ def visit(browser, address: str, page_name: str, query: str, width: int):
     context = browser.new_context(viewport={"width": width, "height": 2600}, accept_downloads=True)
     page = context.new_page()
     outside = []
-    page.on("request", lambda request: outside.append(request.url) if not request.url.startswith((address, address.replace("http", "ws"), "data:", "blob:")) else None)
+    page.on(
+        "request",
+        lambda request: (
+            outside.append(request.url)
+            if not request.url.startswith((address, address.replace("http", "ws"), "data:", "blob:"))
+            else None
+        ),
+    )
     page.goto(f"{address}/{page_name}?{query}")
     settle(page)
     return context, page, outside

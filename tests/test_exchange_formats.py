@@ -32,6 +32,7 @@ HOSTILE = {
     "nul": "before\x00after\x00",
     "controls": "\x01\x07\x1b[31m\x7f\ufeff\u2028\u2029",
     "line ends": "one\rtwo\r\nthree\n\nfour\r",
+    "lone carriage return": "one\rtwo",
     "csv": 'quotes " and "", commas, ; tabs\t and \\n',
     "template": "$prompt {{answer1}} ${x} %s",
     "long": "ab\u00e9\U0001f600 " * 180_000,

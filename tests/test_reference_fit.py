@@ -279,6 +279,17 @@ def test_a_failing_model_leaves_no_output(tmp_path: Path) -> None:
     with pytest.raises(RepresentationError, match="does not exist"):
         extract(prompts, responses, ids, out=tmp_path / "f.parquet", model=str(tmp_path / "absent"), device="cpu")
     assert not (tmp_path / "f.parquet").exists()
+    model = str(save_model(tmp_path / "m", "gpt2"))
+    extract(prompts, responses, ids, out=tmp_path / "f.parquet", model=model, device="cpu")  # nothing is in the way
+
+
+def test_a_folder_that_is_not_ours_is_never_deleted(tmp_path: Path) -> None:
+    prompts, responses, ids = _texts()
+    (tmp_path / "f.parquet.parts").mkdir()
+    (tmp_path / "f.parquet.parts" / "thesis.txt").write_text("years of work")
+    with pytest.raises(RepresentationError, match="in the way"):
+        extract(prompts, responses, ids, out=tmp_path / "f.parquet", model=str(tmp_path / "m"), force=True)
+    assert (tmp_path / "f.parquet.parts" / "thesis.txt").exists()
 
 
 @pytest.mark.slow

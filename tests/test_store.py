@@ -452,7 +452,10 @@ def test_recording_again_updates_the_pool_and_only_moves_the_batch(store):
         BATCH, folder="/moved", pool_fingerprint=POOL, features_fingerprint="", budget=1, settings={}, objective=None,
         lower_bound=None, realised=None, who="bo",
     )  # fmt: skip
-    assert [(p.name, p.path) for p in store.pools()] == [("renamed", None)]
+    assert [(p.name, p.path) for p in store.pools()] == [("renamed", "/data/pool.jsonl")]
+    store.record_pool(POOL, "renamed", Path("/moved/pool.jsonl"))
+    assert store.pools()[0].path == "/moved/pool.jsonl"
+    assert store.record_pool("second", "second").path is None
     assert again.folder == "/moved"
     assert (again.budget, again.created_by, again.created_at) == (first.budget, "ana", first.created_at)
     assert len(store.batches()) == 1

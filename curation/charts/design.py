@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from curation.charts.style import BATCH, CEILING, DESIGN, UNIFORM, WARN, figure
+from curation.charts.style import BATCH, CEILING, DESIGN, UNIFORM, WARN, figure, level_on_log, log_y
 from curation.design.baselines import Baseline
 from curation.design.result import Step
 
@@ -38,8 +38,8 @@ def convergence(trace: Sequence[Step], tol: float) -> go.Figure:
             line={"color": colour, "width": 2},
             hovertemplate="pass %{x}: " + name + " %{y:.2e}<extra></extra>",
         )
-    out.add_hline(y=tol, line={"color": UNIFORM, "dash": "dot"}, annotation_text=f"tolerance {tol:g}")
-    out.update_yaxes(type="log", exponentformat="power")
+    level_on_log(out, tol, f"tolerance {tol:g}", UNIFORM)
+    log_y(out)
     out.update_xaxes(dtick=max(1, len(passes) // 12))
     return out
 
@@ -51,20 +51,24 @@ def against_rules(realised: float, lower_bound: float, rules: Sequence[Baseline]
     names = [*(LABELS.get(rule.name, rule.name) for rule in shown), "this design's batch"]
     values = [*((rule.realised or 0.0) / lower_bound for rule in shown), realised / lower_bound]
     colours = [UNIFORM] * len(shown) + [DESIGN]
-    out = figure(x="Criterion over the lower bound (1 = the best possible; smaller is better)", y="", height=330)
-    out.add_bar(
-        x=values,
-        y=names,
-        orientation="h",
-        marker_color=colours,
-        text=[f"{value:.3g}" for value in values],
-        textposition="outside",
-        cliponaxis=False,
-        hovertemplate="%{y}: %{x:.4g} times the lower bound<extra></extra>",
-    )
+    out = figure(x="Criterion / lower bound (smaller is better)", y="", height=330)
+    low, high = min(1.0, *values), max(1.0, *values)
+    margin = max(high - low, 1e-3)
+    for name, value, colour in zip(names, values, colours, strict=True):
+        out.add_scatter(
+            x=[1.0, value],
+            y=[name, name],
+            mode="lines+markers+text",
+            line={"color": colour, "width": 2},
+            marker={"size": [0, 12], "color": colour},
+            text=["", f"  {value:.3f}"],
+            textposition="middle right",
+            cliponaxis=False,
+            hovertemplate=f"{name}: {value:.5g} times the lower bound<extra></extra>",
+        )
     out.add_vline(x=1.0, line={"color": CEILING, "width": 2})
-    out.update_layout(showlegend=False, margin={"l": 8, "r": 56, "t": 16, "b": 52})
-    out.update_xaxes(range=[0, max(values) * 1.12])
+    out.update_layout(showlegend=False, margin={"l": 8, "r": 16, "t": 16, "b": 52})
+    out.update_xaxes(range=[low - 0.08 * margin, high + 0.25 * margin], nticks=5)
     return out
 
 

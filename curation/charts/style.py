@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import plotly.graph_objects as go
@@ -33,6 +34,20 @@ def figure(*, title: str = "", x: str, y: str, height: int = 340, **layout: Any)
     """An empty figure with titled axes. x, y: axis titles, with units."""
     out = go.Figure()
     return finish(out, title=title, x=x, y=y, height=height, **layout)
+
+
+def log_y(out: go.Figure) -> go.Figure:
+    """Logarithmic y axis with a tick per decade. Returns the same figure."""
+    out.update_yaxes(type="log", exponentformat="power", dtick=1)
+    return out
+
+
+def level_on_log(out: go.Figure, value: float, text: str, colour: str) -> None:
+    """A labelled horizontal line on a logarithmic y axis; the label stands over the line, at the right."""
+    out.add_hline(y=value, line={"color": colour, "dash": "dot"})
+    out.add_annotation(
+        x=1, xref="paper", xanchor="right", y=math.log10(value), yref="y", yanchor="bottom", text=text, showarrow=False
+    )
 
 
 def finish(out: go.Figure, *, title: str = "", x: str, y: str, height: int = 340, **layout: Any) -> go.Figure:

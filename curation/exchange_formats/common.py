@@ -15,8 +15,8 @@ from typing import Any, Literal, get_args
 from curation.errors import ExportError
 from curation.pool.schema import Message
 
-OrderKind = Literal["random", "both", "fixed"]
-ORDERS: tuple[str, ...] = get_args(OrderKind)
+Order = Literal["random", "both", "fixed"]
+ORDERS: tuple[str, ...] = get_args(Order)
 OPAQUE_HEX = 12
 IDENTICAL = "identical responses"
 NEEDED = ("pair_id", "prompt", "response_a_id", "response_b_id", "response_a", "response_b", "copies")

@@ -14,10 +14,10 @@ from typing import Any, Literal, get_args
 
 from curation.errors import ExportError
 from curation.exchange_formats import argilla, label_studio, tabular
-from curation.exchange_formats.common import ExportHeader, OrderKind, Presented, Record, present
+from curation.exchange_formats.common import ExportHeader, Order, Presented, Record, present
 
-FormatKind = Literal["label-studio", "argilla", "csv", "parquet", "jsonl"]
-FORMATS: tuple[str, ...] = get_args(FormatKind)
+Format = Literal["label-studio", "argilla", "csv", "parquet", "jsonl"]
+FORMATS: tuple[str, ...] = get_args(Format)
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV, errno.EINVAL}
 _LEFT_OUT_WORDS = {"reject": "rejected", "flag": "flagged"}
 
@@ -54,9 +54,9 @@ def approved_only(records: Sequence[Record], decisions: Mapping[str, str]) -> tu
 def export_records(
     records: Sequence[Record],
     *,
-    to: FormatKind | str,
+    to: Format | str,
     out: str | Path,
-    order: OrderKind | str,
+    order: Order | str,
     header: ExportHeader,
     copies_respected: bool = True,
     force: bool = False,

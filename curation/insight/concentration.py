@@ -102,3 +102,10 @@ def generator_pair_matrix(table: pd.DataFrame, weights: np.ndarray) -> pd.DataFr
     for a, b, value in totals.reset_index().itertuples(index=False):
         matrix.loc[a, b] = matrix.loc[b, a] = value
     return matrix / max(float(np.sum(weights)), 1e-300)
+
+
+def background_sample(geometry: Geometry, *, limit: int = 20_000, seed: int = 0) -> np.ndarray:
+    """Pair numbers that stand for the whole pool: all of them, or a seeded sample of `limit`."""
+    if geometry.pairs <= limit:
+        return np.arange(geometry.pairs)
+    return np.sort(np.random.default_rng(seed).choice(geometry.pairs, size=limit, replace=False))

@@ -194,7 +194,10 @@ def _prepare(target: Path, parts: Path, run: str, resume: bool, force: bool) -> 
     if target.exists() and not (force or resume):
         raise RepresentationError(f"{target} exists; use --resume to keep it, --force to replace it, or another --out.")
     mark = parts / "run.json"
-    if parts.exists() and not force:
+    if parts.exists() and not mark.is_file() and any(parts.iterdir()):
+        raise RepresentationError(f"{parts} is in the way and was not made by a run; move it, or choose another --out.")
+    finished = any(parts.glob("shard-*.npz")) or (parts / "model" / "run.json").is_file()
+    if finished and not force:
         if not resume:
             raise RepresentationError(
                 f"{parts.name} holds an unfinished run; use --resume to go on with it or --force to start over."

@@ -52,16 +52,14 @@ class Store:
     # Pools and batches --------------------------------------------------------------------------------------------
 
     def record_pool(self, fingerprint: str, name: str, path: str | Path | None = None) -> StoredPool:
-        """Note that a pool was opened now; a known one gets the new name, path and time."""
+        """Note that a pool was opened now; a known one gets the new name and time, and the path if one is given."""
 
         def work(session: Session) -> StoredPool:
-            row = PoolRow(
-                fingerprint=fingerprint,
-                name=name,
-                path=None if path is None else str(path),
-                opened_at=datetime.now(UTC),
-            )
-            return _plain(StoredPool, session.merge(row))
+            row = session.merge(PoolRow(fingerprint=fingerprint, name=name, opened_at=datetime.now(UTC)))
+            if path is not None:
+                row.path = str(path)
+            session.flush()
+            return _plain(StoredPool, row)
 
         return self._write(work)
 

@@ -1,0 +1,79 @@
+"""The map of pair feature differences."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from curation.charts.style import CATEGORIES, DESIGN, SEQUENTIAL, UNIFORM, figure
+
+PALE = "#A9B8C8"  # candidates behind the batch
+
+
+def pair_map(frame: pd.DataFrame, colour: str, *, numeric: bool, title: str) -> go.Figure:
+    """Points of pairs: candidates small and pale, the batch large and outlined.
+
+    frame: columns x, y, pair_id, selected (bool), label (hover text) and `colour`. numeric: whether `colour` is a
+    number (a scale) or a category (one colour each; beyond ten they share grey).
+    """
+    out = figure(x="UMAP 1 (no unit)", y="UMAP 2 (no unit)", height=620)
+    if numeric:
+        _scaled(out, frame, colour, title)
+    else:
+        _named(out, frame, colour)
+    out.update_layout(dragmode="lasso", legend={"itemsizing": "constant"})
+    out.update_xaxes(showticklabels=False)
+    out.update_yaxes(showticklabels=False)
+    return out
+
+
+def _points(part: pd.DataFrame, selected: bool, **marker: object) -> go.Scattergl:
+    line = {"width": 1.2, "color": "#111111"} if selected else {"width": 0}
+    return go.Scattergl(
+        x=part["x"],
+        y=part["y"],
+        mode="markers",
+        customdata=part["pair_id"],
+        text=part["label"],
+        hovertemplate="%{text}<extra></extra>",
+        marker={"size": 10 if selected else 5, "opacity": 0.95 if selected else 0.55, "line": line, **marker},
+    )
+
+
+def _scaled(out: go.Figure, frame: pd.DataFrame, colour: str, title: str) -> None:
+    values = frame[colour].to_numpy(float)
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
+    for selected in (False, True):
+        part = frame[frame["selected"] == selected]
+        if not len(part):
+            continue
+        trace = _points(
+            part,
+            selected,
+            color=part[colour],
+            colorscale=SEQUENTIAL,
+            cmin=low,
+            cmax=high,
+            showscale=selected or not bool(frame["selected"].any()),
+            colorbar={"title": {"text": title}, "thickness": 12},
+        )
+        trace.name = "in the batch" if selected else "candidate"
+        out.add_trace(trace)
+
+
+def _named(out: go.Figure, frame: pd.DataFrame, colour: str) -> None:
+    names = frame[colour].value_counts().index.tolist()
+    palette = {name: CATEGORIES[n] if n < len(CATEGORIES) else UNIFORM for n, name in enumerate(names)}
+    if set(names) <= {"in the batch", "candidate"}:
+        palette = {"in the batch": DESIGN, "candidate": PALE}
+    for name in names:
+        for selected in (False, True):
+            part = frame[(frame[colour] == name) & (frame["selected"] == selected)]
+            if not len(part):
+                continue
+            trace = _points(part, selected, color=palette[name])
+            trace.name, trace.legendgroup = str(name)[:40], str(name)
+            trace.showlegend = selected or not bool(((frame[colour] == name) & frame["selected"]).any())
+            out.add_trace(trace)

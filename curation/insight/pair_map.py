@@ -1,0 +1,52 @@
+"""The data of the map: sampled pairs with coordinates and what they may be coloured by."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from curation.design.criterion import Criterion
+from curation.design.geometry import Geometry
+from curation.design.result import Design
+from curation.insight.concentration import pair_table
+from curation.insight.explain import fisher_directions
+from curation.insight.projection import project_pairs, sample_pairs
+from curation.pool.schema import Pool, pair_id
+
+
+def map_frame(
+    pool: Pool,
+    geometry: Geometry,
+    criterion: Criterion,
+    design: Design,
+    batch_pairs: np.ndarray,
+    *,
+    limit: int = 1500,
+    seed: int = 0,
+) -> tuple[pd.DataFrame, str]:
+    """One row per drawn pair: x, y, ids, stratum, generators, weight share, distance, main direction, selected.
+
+    Returns the frame and how the coordinates came about.
+    """
+    weights = design.weights.cpu().numpy()
+    pairs = sample_pairs(geometry, weights, batch_pairs, limit=limit, seed=seed)
+    z = geometry.vectors(pairs).cpu().numpy()
+    projection = project_pairs(z, seed=seed)
+    frame = pair_table(pool, geometry, pairs)
+    _, U = fisher_directions(criterion)
+    strength = np.square(z @ U)
+    first, second = geometry.endpoints(pairs)
+    ids = pool.ids()
+    frame["x"], frame["y"] = projection.coordinates[:, 0], projection.coordinates[:, 1]
+    frame["response_a_id"] = [ids[i][1] for i in first.tolist()]
+    frame["response_b_id"] = [ids[j][1] for j in second.tolist()]
+    frame["pair_id"] = [
+        pair_id(p, a, b)
+        for p, a, b in zip(frame["prompt_id"], frame["response_a_id"], frame["response_b_id"], strict=True)
+    ]
+    frame["weight"] = weights[pairs]
+    frame["distance"] = np.linalg.norm(z, axis=1)
+    frame["direction"] = [f"direction {k + 1}" for k in strength.argmax(1).tolist()]
+    frame["selected"] = np.isin(pairs, batch_pairs)
+    frame["in_batch"] = np.where(frame["selected"], "in the batch", "candidate")
+    return frame, projection.method

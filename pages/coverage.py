@@ -1,0 +1,97 @@
+"""What do we learn? Sigma_D's eigen-coverage against Fisher directions."""
+
+import numpy as np
+import streamlit as st
+
+from curation.charts.coverage import criterion_share, direction_coverage, overlap, spectrum
+from curation.insight.coverage import Coverage, coverage, direction_pairs
+from curation.pipeline import Solved
+from pages._shared import (
+    chart,
+    guarded,
+    header,
+    open_pool,
+    page_state,
+    set_page_state,
+    show_pair,
+    solved_key,
+    solved_view,
+)
+
+
+@st.cache_resource(max_entries=12, show_spinner="Measuring coverage")
+def _coverage(key: str, _solved: Solved) -> Coverage:
+    design_information = _solved.prepared.geometry.information(_solved.design.weights)
+    return coverage(_solved.criterion, _solved.feasible, design_information, _solved.batch_information)
+
+
+def chosen_direction(count: int) -> int:
+    """The direction in the URL, else the first."""
+    text = page_state("direction") or "1"
+    return min(max(int(text), 1), count) - 1 if text.isdigit() else 0
+
+
+def speaks_for(solved: Solved, k: int) -> None:
+    """The pairs that speak loudest for a direction, as text."""
+    found = direction_pairs(solved.criterion, solved.prepared.geometry, solved.batch_information, k, top=3)
+    in_batch = set(solved.batch.pairs.tolist())
+    both = [
+        *zip(found.positive, found.positive_values, strict=True),
+        *zip(found.negative, found.negative_values, strict=True),
+    ]
+    both.sort(key=lambda item: -abs(item[1]))
+    for number, value in both[:4]:
+        mark = "in this batch" if int(number) in in_batch else "not in this batch"
+        show_pair(solved, int(number), swap=value < 0, caption=f"strength {abs(value):.3g}, {mark}")
+
+
+header(
+    "Coverage",
+    "What do we learn? Which directions the reference policy moves in, and how much the labels say about each.",
+)
+solved = solved_view()
+measured = guarded(lambda: _coverage(solved_key(solved), solved))
+k = chosen_direction(len(measured.mu))
+event = chart(direction_coverage(measured, chosen=k), key="direction_chart", on_select="rerun", selection_mode="points")
+points = event["selection"]["points"] if event else []
+if points and int(points[0]["x"]) - 1 != k:
+    set_page_state("direction", str(int(points[0]["x"])))
+    st.rerun()
+st.caption(
+    "Each point is one eigenvector u of the Fisher matrix, sorted by how much it matters. Above grey: the batch says more "
+    "about it than uniform labels would; green is out of reach for any feasible design. Click a point to read its pairs."
+)
+(st.info if len(measured.unteachable) else st.success)(measured.finding(), icon=":material/school:")
+left, right = st.columns(2)
+with left:
+    st.subheader("What is still open")
+    chart(criterion_share(measured), key="share_chart")
+    total, uniform_total = measured.batch_share.sum(), measured.uniform_share.sum()
+    st.caption(
+        f"Bars sum to the criterion: {total:.4g} for this batch, {uniform_total:.4g} for uniform. Lower is better."
+    )
+with right:
+    st.subheader("Spectra")
+    chart(spectrum(measured), key="spectrum_chart")
+    st.caption("A batch spectrum flatter than uniform's spreads its labels over more directions.")
+st.subheader("Do taught and wanted directions agree?")
+matrix, words = st.columns([1.5, 1])
+with matrix:
+    chart(overlap(measured), key="overlap_chart")
+with words:
+    diagonal = float(np.mean(np.diag(measured.overlap)))
+    st.markdown(
+        f"Rows are the directions the batch teaches best, columns the Fisher directions. A dark diagonal means the labels "
+        f"teach what matters in the order in which it matters. Mean squared overlap on the diagonal: **{diagonal:.2f}**; "
+        f"directions picked blindly would give {1 / len(measured.mu):.2f}."
+    )
+st.subheader("What a direction means")
+pick = st.number_input("Fisher direction", 1, len(measured.mu), k + 1, key=f"direction_{k}")
+if int(pick) - 1 != k:
+    set_page_state("direction", str(int(pick)))
+    st.rerun()
+st.caption(
+    f"The pairs of {open_pool().pool.name} that speak loudest for direction {k + 1}: what stands on the left of each is on "
+    "the same side of the direction."
+)
+speaks_for(solved, k)

@@ -1,0 +1,286 @@
+"""Why this pair? Side-by-side review: every decision is written at once."""
+
+from collections import Counter
+
+import streamlit as st
+
+from curation.batch import BatchFolder, Record, read_batch
+from curation.errors import CurationError
+from curation.insight.text_diff import sentence_diff, similarity
+from curation.pool.schema import prompt_text
+from curation.queue import SORTS, STATES, Filter, decision_words, next_pair, review_queue
+from pages._shared import (
+    batch_choice,
+    escaped,
+    guarded,
+    header,
+    page_state,
+    replacement_for,
+    review_store,
+    reviewer,
+    set_page_state,
+    show_text,
+)
+
+REASONS = (
+    "near-duplicate responses",
+    "both unusable",
+    "off topic or broken prompt",
+    "unsafe to show",
+    "too hard to judge",
+    "other",
+)
+SIGNS = {"approve": "✓", "reject": "✗", "flag": "⚑", "undecided": "·"}
+MARKS = {"approve": "✓ approved", "reject": "✗ rejected", "flag": "⚑ flagged", "undecided": "· undecided"}
+
+
+def decide(
+    batch: BatchFolder, key: str, decision: str, version: int, following: str | None, reason: str | None
+) -> None:
+    """Write one decision, then go on to the next pair; a refusal is shown at the top of the page."""
+    try:
+        note = st.session_state.get(f"note_{key}") or None
+        review_store().decide(
+            batch.batch_id, key, decision, who=reviewer(), reason=reason, note=note, expected_version=version
+        )
+    except CurationError as error:
+        st.session_state["review_message"] = str(error)
+        return
+    if decision != "clear":
+        set_page_state("pair", following)
+
+
+def undo(batch: BatchFolder) -> None:
+    """Take back this person's last action."""
+    try:
+        back = review_store().undo_action(batch.batch_id, who=reviewer())
+        st.session_state["review_message"] = (
+            f"Taken back: {len(back)} decisions." if back else "There is nothing of yours to take back."
+        )
+        if back:
+            set_page_state("pair", back[-1].pair_id)
+    except CurationError as error:
+        st.session_state["review_message"] = str(error)
+
+
+def approve_shown(batch: BatchFolder, keys: list[str]) -> None:
+    """Approve every undecided pair of the queue as one action, which one undo takes back."""
+    try:
+        review_store().decide_many(batch.batch_id, keys, "approve", who=reviewer())
+        st.session_state["review_message"] = f"{len(keys)} pairs approved; Undo takes all of them back."
+    except CurationError as error:
+        st.session_state["review_message"] = str(error)
+
+
+def go_to(key: str | None) -> None:
+    """Show another pair."""
+    set_page_state("pair", key)
+
+
+def tally(words: dict[str, str]) -> None:
+    """How far the review is."""
+    counts = Counter(words.values())
+    done = len(words) - counts["undecided"]
+    st.progress(done / max(len(words), 1), text=f"{done} of {len(words)} decided")
+    st.markdown(
+        f"**{counts['approve']} approved** · {counts['reject']} rejected · {counts['flag']} flagged · {counts['undecided']} undecided"
+    )
+
+
+def queue_filter(batch: BatchFolder) -> Filter:
+    """The filter controls."""
+    only: list[str] = st.session_state.get("review_queue", [])
+    known = {record["pair_id"] for record in batch.records}
+    only = [key for key in only if key in known]
+    if only and st.button(f"Showing {len(only)} pairs from the map: show all", key="drop_map_queue", width="stretch"):
+        st.session_state["review_queue"] = []
+        st.rerun()
+    states = st.multiselect("Decision", STATES, key="filter_states", placeholder="all")
+    with st.expander("More filters"):
+        strata = st.multiselect(
+            "Stratum", sorted({r["stratum"] or "(none)" for r in batch.records}), key="filter_strata", placeholder="all"
+        )
+        names = sorted({name for r in batch.records for name in (r["generator_a"], r["generator_b"]) if name})
+        generators = (
+            []
+            if st.session_state.get("blind")
+            else st.multiselect("Generator", names, key="filter_generators", placeholder="all")
+        )
+        words = st.text_input("Words in prompt or response", key="filter_words")
+    sort = st.selectbox("Order", list(SORTS), key="filter_sort")
+    return Filter(tuple(states), tuple(strata), tuple(generators), words, sort, tuple(only))
+
+
+def responses(record: Record, blind: bool) -> None:
+    """Both responses side by side in their seeded order; generators hidden in blind mode."""
+    order = ("a", "b") if record["left"] == "a" else ("b", "a")
+    texts = {side: record[f"response_{side}"] for side in order}
+    side_by_side, difference = st.tabs(["Side by side", "Difference"])
+    with side_by_side:
+        for title, column, side in zip(("Left", "Right"), st.columns(2), order, strict=True):
+            with column:
+                name = "" if blind else f" · {escaped(record[f'generator_{side}'] or 'unknown generator')}"
+                st.markdown(f"**{title}**{name} · {len(texts[side]):,} characters, {len(texts[side].split()):,} words")
+                show_text(texts[side], height=420)
+    with difference:
+        left, right = (texts[side] for side in order)
+        st.caption(
+            f"{similarity(left, right):.0%} of the words agree in order. Minus: only on the left; plus: only on the right."
+        )
+        st.code(sentence_diff(left, right) or "(both empty)", language="diff", wrap_lines=True, height=420)
+
+
+def figures(record: Record, batch: BatchFolder, blind: bool) -> None:
+    """The pair's figures, each with its meaning."""
+    st.info(escaped(record["rationale"]), icon=":material/lightbulb:")
+    columns = st.columns(5)
+    columns[0].metric("Score", f"{record['score']:.2f}", help="Information over that of the design's average label.")
+    columns[1].metric(
+        "Price of dropping",
+        f"{record['drop_cost']:.2%}",
+        help="Rise of the criterion if this label is left out, exactly.",
+    )
+    columns[2].metric(
+        "Inclusion",
+        "–" if record["inclusion"] is None else f"{record['inclusion']:.2f}",
+        help="Expected labels under the design.",
+    )
+    columns[3].metric(
+        "Feature distance",
+        f"{record['feature_distance']:.2f}",
+        help="|z|, in units where responses have mean squared norm 1.",
+    )
+    both = [record["reference_probability_a"], record["reference_probability_b"]]
+    shown = (
+        "unknown" if None in both else " / ".join(f"{p:.2f}" for p in (both if record["left"] == "a" else both[::-1]))
+    )
+    columns[4].metric(
+        "Ref. p (L / R)",
+        shown,
+        help="Softmax of the reference log-probabilities over the prompt's candidates.",
+    )
+    serves = ", ".join(f"{part['direction'] + 1} ({part['share']:.0%})" for part in record["directions"])
+    st.caption(
+        f"Serves Fisher directions {serves}. Stratum {escaped(record['stratum'] or '(none)')}, prompt {escaped(record['prompt_id'])}, pair {record['pair_id']}, {record['copies']} label(s)."
+    )
+    replacement_for(record, batch, blind=blind)
+
+
+def table(queue, current: str | None) -> None:
+    """The queue as a table; a click opens the pair."""
+    view = queue.copy()
+    view["state"] = [SIGNS[word] for word in view["decision"]]
+    event = st.dataframe(
+        view[["state", "prompt", "drop_cost"]],
+        hide_index=True,
+        width="stretch",
+        height=360,
+        on_select="rerun",
+        selection_mode="single-row",
+        key=f"queue_{hash(tuple(view['pair_id']))}_{hash(tuple(view['decision']))}",
+        column_config={
+            "state": st.column_config.TextColumn("", width=30),
+            "prompt": st.column_config.TextColumn("Prompt", width=150),
+            "drop_cost": st.column_config.NumberColumn("Price", format="percent", width=70),
+        },
+    )
+    picked = event["selection"]["rows"]
+    if (
+        picked
+        and view["pair_id"].iloc[picked[0]] != current
+        and st.session_state.get("table_pick") != view["pair_id"].iloc[picked[0]]
+    ):
+        st.session_state["table_pick"] = view["pair_id"].iloc[picked[0]]
+        set_page_state("pair", view["pair_id"].iloc[picked[0]])
+        st.rerun()
+
+
+header("Review", "Why this pair? Every decision is kept the moment it is made.")
+folder = batch_choice()
+batch = guarded(lambda: read_batch(folder))
+decisions = guarded(lambda: review_store().decisions(batch.batch_id))
+words = decision_words(decisions, batch.records)
+message = st.session_state.pop("review_message", None)
+if message:
+    st.warning(message, icon=":material/info:")
+side, main = st.columns([1, 2.5])
+with side:
+    tally(words)
+    blind = st.toggle("Blind: hide generators", key="blind")
+    queue = review_queue(batch.records, words, queue_filter(batch))
+    keys = queue["pair_id"].tolist()
+    current = page_state("pair")
+    if current not in keys:
+        current = next_pair(keys, words, None)
+    st.caption(f"{len(keys)} pairs in the queue")
+    if keys:
+        table(queue, current)
+    waiting = [key for key in keys if words[key] == "undecided"]
+    st.button(
+        f"Approve {len(waiting)} undecided shown",
+        key="approve_shown",
+        on_click=approve_shown,
+        args=(batch, waiting),
+        disabled=not waiting,
+        width="stretch",
+    )
+    st.button("Undo my last action", key="undo", on_click=undo, args=(batch,), icon=":material/undo:", width="stretch")
+with main:
+    if current is None:
+        st.info("No pair matches the filters; loosen them to see pairs again.", icon=":material/filter_alt_off:")
+        st.stop()
+    record = next(r for r in batch.records if r["pair_id"] == current)
+    made = decisions.get(current)
+    version = made.version if made is not None else 0
+    following = next_pair(keys, {**words, current: "decided"}, current)
+    before = keys[keys.index(current) - 1]
+    with st.container(horizontal=True):
+        args = (batch, current)
+        st.button(
+            "Approve",
+            key="approve",
+            type="primary",
+            icon=":material/check:",
+            shortcut="a",
+            on_click=decide,
+            args=(*args, "approve", version, following, None),
+        )
+        with st.popover("Reject", icon=":material/close:"):
+            st.caption("A rejection says why.")
+            for n, reason in enumerate(REASONS):
+                st.button(
+                    reason,
+                    key=f"reject_{n}",
+                    on_click=decide,
+                    args=(*args, "reject", version, following, reason),
+                    width="stretch",
+                )
+        st.button(
+            "Flag",
+            key="flag",
+            icon=":material/flag:",
+            shortcut="f",
+            on_click=decide,
+            args=(*args, "flag", version, following, None),
+        )
+        st.button(
+            "Clear",
+            key="clear",
+            icon=":material/backspace:",
+            on_click=decide,
+            args=(*args, "clear", version, following, None),
+            disabled=words[current] == "undecided",
+        )
+        st.button("Back", key="back", icon=":material/arrow_back:", shortcut="b", on_click=go_to, args=(before,))
+        st.button("Next", key="next", icon=":material/arrow_forward:", shortcut="n", on_click=go_to, args=(following,))
+    if made is not None and words[current] != "undecided":
+        why = f": {made.reason}" if made.reason else ""
+        st.caption(
+            f"{MARKS[words[current]]} by {escaped(made.who)} at {made.at:%Y-%m-%d %H:%M} UTC{escaped(why)}"
+            + (f" ({escaped(made.note)})" if made.note else "")
+        )
+    st.subheader(f"Prompt ({keys.index(current) + 1} of {len(keys)})")
+    show_text(prompt_text(record["prompt"]), height=150 if len(prompt_text(record["prompt"])) > 300 else None)
+    responses(record, blind)
+    figures(record, batch, blind)
+    st.text_input("Note (kept with the next decision on this pair)", key=f"note_{current}")
