@@ -127,7 +127,7 @@ def figures() -> None:
         chart(against_rules(result["realised"], result["lower_bound"], list(solved.baselines.values())), key="rules")
         skipped = [rule for rule in solved.baselines.values() if rule.realised is None]
         st.caption(
-            "Each rule drew a batch of the same budget; random rules show the mean of several draws. "
+            "Smaller is better; 1 is the best any feasible design can do. Each rule drew a batch of the same budget; random rules show the mean of several draws. "
             + " ".join(f"{rule.name}: {rule.note}." for rule in skipped)
         )
     with right:

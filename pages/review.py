@@ -120,7 +120,8 @@ def responses(record: Record, blind: bool) -> None:
         for title, column, side in zip(("Left", "Right"), st.columns(2), order, strict=True):
             with column:
                 name = "" if blind else f" · {escaped(record[f'generator_{side}'] or 'unknown generator')}"
-                st.markdown(f"**{title}**{name} · {len(texts[side]):,} characters, {len(texts[side].split()):,} words")
+                st.markdown(f"**{title}**{name}")
+                st.caption(f"{len(texts[side]):,} characters, {len(texts[side].split()):,} words")
                 show_text(texts[side], height=420)
     with difference:
         left, right = (texts[side] for side in order)
@@ -136,7 +137,7 @@ def figures(record: Record, batch: BatchFolder, blind: bool) -> None:
     columns = st.columns(5)
     columns[0].metric("Score", f"{record['score']:.2f}", help="Information over that of the design's average label.")
     columns[1].metric(
-        "Price of dropping",
+        "Drop price",
         f"{record['drop_cost']:.2%}",
         help="Rise of the criterion if this label is left out, exactly.",
     )
@@ -146,14 +147,12 @@ def figures(record: Record, batch: BatchFolder, blind: bool) -> None:
         help="Expected labels under the design.",
     )
     columns[3].metric(
-        "Feature distance",
+        "Distance",
         f"{record['feature_distance']:.2f}",
         help="|z|, in units where responses have mean squared norm 1.",
     )
     both = [record["reference_probability_a"], record["reference_probability_b"]]
-    shown = (
-        "unknown" if None in both else " / ".join(f"{p:.2f}" for p in (both if record["left"] == "a" else both[::-1]))
-    )
+    shown = "–" if None in both else " / ".join(f"{p:.2f}" for p in (both if record["left"] == "a" else both[::-1]))
     columns[4].metric(
         "Ref. p (L / R)",
         shown,
@@ -171,7 +170,7 @@ def table(queue, current: str | None) -> None:
     view = queue.copy()
     view["state"] = [SIGNS[word] for word in view["decision"]]
     event = st.dataframe(
-        view[["state", "prompt", "drop_cost"]],
+        view[["state", "prompt"]],
         hide_index=True,
         width="stretch",
         height=360,
@@ -180,8 +179,7 @@ def table(queue, current: str | None) -> None:
         key=f"queue_{hash(tuple(view['pair_id']))}_{hash(tuple(view['decision']))}",
         column_config={
             "state": st.column_config.TextColumn("", width=30),
-            "prompt": st.column_config.TextColumn("Prompt", width=150),
-            "drop_cost": st.column_config.NumberColumn("Price", format="percent", width=70),
+            "prompt": st.column_config.TextColumn("Prompt", width="large"),
         },
     )
     picked = event["selection"]["rows"]
@@ -266,13 +264,12 @@ with main:
         st.button(
             "Clear",
             key="clear",
-            icon=":material/backspace:",
             on_click=decide,
             args=(*args, "clear", version, following, None),
             disabled=words[current] == "undecided",
         )
-        st.button("Back", key="back", icon=":material/arrow_back:", shortcut="b", on_click=go_to, args=(before,))
-        st.button("Next", key="next", icon=":material/arrow_forward:", shortcut="n", on_click=go_to, args=(following,))
+        st.button("Back", key="back", shortcut="b", on_click=go_to, args=(before,))
+        st.button("Next", key="next", shortcut="n", on_click=go_to, args=(following,))
     if made is not None and words[current] != "undecided":
         why = f": {made.reason}" if made.reason else ""
         st.caption(

@@ -225,7 +225,7 @@ def test_decisions_survive_a_reload_and_a_second_tab(browser, address):
 def test_the_demo_opens_on_a_solved_design_within_seconds(browser, home, tmp_path):
     with server(tmp_path) as url:
         started = time.monotonic()
-        context, page, _ = visit(browser, url, "design", "", 1280)
+        context, _, _ = visit(browser, url, "design", "", 1280)
         seconds = time.monotonic() - started
         context.close()
     print(f"\nfresh server to solved design: {seconds:.1f} s")

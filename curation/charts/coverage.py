@@ -12,7 +12,7 @@ FLOOR = 1e-9  # smallest value drawn on a log axis, as a share of the largest
 
 
 def _positive(values: np.ndarray, top: float) -> np.ndarray:
-    return np.maximum(values, top * FLOOR)
+    return np.asarray(np.maximum(values, top * FLOOR))
 
 
 def direction_coverage(coverage: Coverage, *, chosen: int | None = None) -> go.Figure:

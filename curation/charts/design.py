@@ -51,7 +51,7 @@ def against_rules(realised: float, lower_bound: float, rules: Sequence[Baseline]
     names = [*(LABELS.get(rule.name, rule.name) for rule in shown), "this design's batch"]
     values = [*((rule.realised or 0.0) / lower_bound for rule in shown), realised / lower_bound]
     colours = [UNIFORM] * len(shown) + [DESIGN]
-    out = figure(x="Criterion / lower bound (smaller is better)", y="", height=330)
+    out = figure(x="Criterion / lower bound", y="", height=330)
     low, high = min(1.0, *values), max(1.0, *values)
     margin = max(high - low, 1e-3)
     for name, value, colour in zip(names, values, colours, strict=True):

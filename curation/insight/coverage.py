@@ -50,7 +50,7 @@ class Coverage:
         weight = self.batch_share[self.unteachable].sum() / self.batch_share.sum()
         return (
             f"{len(self.unteachable)} Fisher directions matter more than average, yet no feasible design says more "
-            f"about them per label than the ridge's prior ({self.prior:.3g}) already assumes; they hold {weight:.0%} of "
+            f"about them per label than the ridge's prior ({self.prior:.3g}) assumes; they hold {weight:.0%} of "
             "the batch's criterion. Under a heavy ridge this is expected: a lighter ridge, or more diverse candidates "
             "along them, would let labels teach them."
         )
