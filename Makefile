@@ -38,3 +38,8 @@ browser: $(VENV)/.installed-test
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+
+# The bundled demo's features and reference log-probabilities: a small model fitted on the pool's own text (1 minute).
+.PHONY: demo
+demo: $(VENV)/.installed
+	$(VENV)/bin/python -m curation features data/demo.jsonl.gz --out data/demo.features.parquet --model fit --force
