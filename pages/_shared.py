@@ -120,6 +120,15 @@ def change_view(**changes: Any) -> None:
     write_url()
 
 
+def open_view(view: View) -> None:
+    """Start over with another view, and run the page again."""
+    st.session_state["view"] = view
+    for key in PAGE_KEYS:
+        st.session_state.pop(f"page_{key}", None)
+    write_url()
+    st.rerun()
+
+
 def set_page_state(key: str, value: str | None) -> None:
     """Remember a single page's state (one of PAGE_KEYS) in session and URL."""
     st.session_state[f"page_{key}"] = value

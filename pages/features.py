@@ -1,0 +1,207 @@
+"""How is it represented? The features file in use, the space, the reference policy; or make features now."""
+
+from pathlib import Path
+
+import numpy as np
+import streamlit as st
+
+from curation.charts.features import effective, explained, norms
+from curation.jobs import Job, cancel_job, latest_job, start_features_job
+from curation.session import list_features, save_upload
+from pages._shared import (
+    change_view,
+    chart,
+    current_view,
+    escaped,
+    features_path,
+    guarded,
+    header,
+    open_pool,
+    prepared_pool,
+)
+
+
+def choose() -> None:
+    """The features file: found ones, or one attached."""
+    view, opened = current_view(), open_pool()
+    found = [str(path.resolve()) for path in list_features(opened.path, opened.pool.fingerprint)]
+    if view.features and view.features not in found:
+        found.append(view.features)
+    left, right = st.columns([1.3, 1])
+    if found:
+        present = str(features_path())
+        chosen = left.selectbox(
+            "Features file",
+            found,
+            found.index(present) if present in found else 0,
+            format_func=lambda path: Path(path).name,
+            key=f"features_{present}_{len(found)}",
+        )
+        if chosen != present:
+            change_view(features=chosen)
+            st.rerun()
+    else:
+        left.info("No features file belongs to this pool yet. Make one below, or attach one.", icon=":material/grain:")
+    file = right.file_uploader("Attach a features file (Parquet)", type="parquet", key="features_upload")
+    if file is not None and st.session_state.get("attached") != file.file_id:
+        path = guarded(lambda: save_upload(file.name, file.getvalue()))
+        st.session_state["attached"] = file.file_id
+        change_view(features=str(path))
+        st.rerun()
+
+
+def extraction() -> None:
+    """Make features in a worker process, with progress."""
+    opened = open_pool()
+    job = latest_job(opened.pool.fingerprint)
+    with st.expander(
+        "Make features with a model", expanded=features_path() is None or (job is not None and job.state == "running")
+    ):
+        st.caption(
+            "`fit` trains a small model on this pool's own text (about a minute, no download). Otherwise the name or folder of any "
+            "model that transformers can load: best the one you will train."
+        )
+        model_column, pooling_column, layer_column, start_column = st.columns([2, 1, 1, 1], vertical_alignment="bottom")
+        model = model_column.text_input("Model", "fit", key="job_model")
+        pooling = pooling_column.selectbox("Pooling", ["last", "mean"], key="job_pooling")
+        layer = layer_column.number_input("Layer", -200, 200, -1, key="job_layer")
+        running = job is not None and job.state == "running"
+        if start_column.button(
+            "Start or resume", disabled=running or not model.strip(), type="primary", width="stretch"
+        ):
+            guarded(
+                lambda: start_features_job(
+                    opened.path, opened.pool.fingerprint, model=model.strip(), layer=int(layer), pooling=pooling
+                )
+            )
+            st.session_state["job_seen"] = None
+            st.rerun()
+        if job is not None:
+            watch(opened.pool.fingerprint) if running else ended(job)
+
+
+@st.fragment(run_every="1s")
+def watch(fingerprint: str) -> None:
+    """Progress, rate and time left, once a second until the job ends."""
+    job = latest_job(fingerprint)
+    if job is None or job.state != "running":
+        st.rerun()
+        return
+    share = job.done / job.total if job.total else 0.0
+    if job.total:
+        left = "" if job.seconds_left is None else f", about {job.seconds_left:.0f} s left"
+        words = f"{job.done:,} of {job.total:,} responses, {job.rate:,.0f} a second{left}"
+    else:
+        words = "Loading or fitting the model"
+    st.progress(min(share, 1.0), text=words)
+    if st.button("Cancel", key="job_cancel"):
+        cancel_job(job.job_id)
+        st.rerun()
+
+
+def ended(job: Job) -> None:
+    """How the last job ended; a finished file is taken into use once."""
+    if job.state == "done":
+        st.success(f"Finished: {escaped(Path(job.out).name)}. {escaped(job.message)}", icon=":material/task_alt:")
+        if st.session_state.get("job_seen") != job.job_id:
+            st.session_state["job_seen"] = job.job_id
+            if job.started > st.session_state.setdefault("job_session", job.started) - 1:
+                change_view(features=str(Path(job.out).resolve()))
+                st.rerun()
+    elif job.state == "failed":
+        st.error(escaped(job.message), icon=":material/error:")
+    else:
+        st.info(escaped(job.message), icon=":material/info:")
+
+
+def space_controls() -> None:
+    """Settings of the space and of the Fisher matrix."""
+    view = current_view()
+    columns = st.columns([1, 1, 1, 1, 1], vertical_alignment="bottom")
+    dim = columns[0].number_input(
+        "PCA dimensions", 1, 4096, view.dim, key=f"dim_{view.dim}", help="The length coordinate comes on top."
+    )
+    kinds = ["within", "raw"]
+    pca = columns[1].selectbox(
+        "PCA on",
+        kinds,
+        kinds.index(view.pca),
+        help="within: responses centred within their prompt, which cancels what the prompt alone explains.",
+    )
+    fishers = ["auto", "reference", "empirical", "uniform"]
+    fisher = columns[2].selectbox(
+        "Fisher", fishers, fishers.index(view.fisher), help="Whose probabilities weigh the directions."
+    )
+    normalize = columns[3].checkbox("L2-normalise", view.normalize)
+    length = columns[4].checkbox("Length coordinate", view.length)
+    changed = {"dim": int(dim), "pca": pca, "fisher": fisher, "normalize": normalize, "length": length}
+    if any(getattr(view, name) != value for name, value in changed.items()):
+        change_view(**changed)
+        st.rerun()
+
+
+def figures() -> None:
+    """Explained variance, norms, concentration of the reference policy."""
+    prepared = prepared_pool()
+    space, table, p = prepared.space, prepared.table, prepared.probabilities
+    columns = st.columns(4)
+    columns[0].metric("Features", f"{table.matrix.shape[1]}", help="Width of the hidden states in the file.")
+    columns[1].metric("Dimensions used", f"{space.dim}", help="PCA components plus the length coordinate.")
+    columns[2].metric(
+        "Variance of pairs kept", f"{space.explained_pairs:.1%}", help="Share of the pairs' summed squared difference."
+    )
+    columns[3].metric(
+        "Effective candidates",
+        f"{np.median(p.effective):.2f}",
+        help="Median over prompts, under the policy of the Fisher matrix.",
+    )
+    told = {
+        k: v
+        for k, v in table.metadata.items()
+        if k in ("model", "revision", "layer", "pooling", "template", "dtype", "heldout_loss")
+    }
+    st.caption(
+        " · ".join(f"{escaped(k)} {escaped(str(v))}" for k, v in told.items())
+        or "The file does not say which model made it."
+    )
+    for note in (*space.notes, *table.notes):
+        st.warning(escaped(note), icon=":material/info:")
+    left, right = st.columns(2)
+    with left:
+        st.subheader("Explained variance")
+        chart(explained(space.explained_variance_ratio), key="explained")
+        st.caption(
+            "Of the responses"
+            + (
+                ", centred within their prompt."
+                if space.settings.pca == "within"
+                else ", as they are: prompts included."
+            )
+        )
+    with right:
+        st.subheader("Norms")
+        chart(
+            norms(np.linalg.norm(table.matrix.astype(np.float64), axis=1), np.linalg.norm(prepared.phi, axis=1)),
+            key="norms",
+        )
+        st.caption("A long tail in the design's space means a few odd responses would draw many labels.")
+    st.subheader("Reference policy")
+    chart(effective(p.effective, np.diff(prepared.geometry.offsets)), key="effective")
+    fit = "" if p.fit_r2 is None else f" The log-linear fit explains {p.fit_r2:.0%} of the centred log-probabilities."
+    st.caption(f"Fisher {p.kind}: {escaped(p.reason)}{fit}")
+    crowded = float(np.mean(p.effective < 1.5))
+    if crowded > 0.1:
+        st.warning(
+            f"In {crowded:.0%} of the prompts nearly all mass sits on one candidate: the Fisher matrix then sees few directions. "
+            "Use Fisher uniform, or log-probabilities per token.",
+            icon=":material/warning:",
+        )
+
+
+header("Features", "How is it represented? Hidden states of a reference model, turned into the design's coordinates.")
+choose()
+extraction()
+if features_path() is not None:
+    space_controls()
+    figures()
+    st.page_link("pages/design.py", label="Next: design", icon=":material/arrow_forward:")

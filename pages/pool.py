@@ -1,0 +1,185 @@
+"""What have I got? Load a pool, see what is usable, what is in it and what is wrong with it."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from curation.charts.pool import candidates, counts, lengths
+from curation.pool.checks import PoolReport, pool_report
+from curation.pool.readers import FIELDS, column_mapping_choices, read_pool
+from curation.pool.schema import Pool, prompt_text
+from curation.pool.storage import write_pool
+from curation.session import DEMO, View, list_pools, save_upload
+from curation.settings import workspace
+from pages._shared import OpenPool, chart, current_view, escaped, guarded, header, open_pool, open_view, show_text
+
+DEMO_TITLE = "Bundled demo pool"
+
+
+@st.cache_resource(max_entries=8, show_spinner="Looking for duplicates")
+def _report(fingerprint: str, _pool: Pool) -> PoolReport:
+    return pool_report(_pool)
+
+
+def choose() -> None:
+    """Demo, a file of the allowed folders, or an upload."""
+    view = current_view()
+    files = {str(path.resolve()): path for path in list_pools()}
+    options = [DEMO, *files]
+    if view.pool not in options:
+        options.append(view.pool)
+    left, right = st.columns([1.3, 1])
+    chosen = left.selectbox(
+        "Pool",
+        options,
+        options.index(view.pool),
+        format_func=lambda key: DEMO_TITLE if key == DEMO else Path(key).name,
+        help="Files in the workspace, and in the folders that CURATION_POOLS names.",
+        key=f"pool_choice_{view.pool}_{len(options)}",
+    )
+    if chosen != view.pool:
+        open_view(View(pool=chosen))
+    file = right.file_uploader("Or upload one (JSON Lines, Parquet, CSV; .gz, .zst)", key="pool_upload")
+    if file is not None and st.session_state.get("uploaded") != file.file_id:
+        path = guarded(lambda: save_upload(file.name, file.getvalue()))
+        if path.name.lower().endswith((".csv", ".csv.gz", ".tsv")):
+            map_columns(path, file.file_id)
+        else:
+            st.session_state["uploaded"] = file.file_id
+            open_view(View(pool=str(path)))
+
+
+def map_columns(path: Path, upload: str) -> None:
+    """Which column is what, for a flat table; the result is kept in the workspace as a canonical pool."""
+    choices = guarded(lambda: column_mapping_choices(path))
+    with st.form("mapping"):
+        st.caption(f"Which column of {escaped(path.name)} is what? One row is one response.")
+        picked = {}
+        columns = st.columns(4)
+        for n, field in enumerate(FIELDS):
+            options = ["", *choices.columns]
+            guess = choices.guess.get(field, "")
+            picked[field] = columns[n % 4].selectbox(
+                field, options, options.index(guess) if guess in options else 0, format_func=lambda c: c or "(none)"
+            )
+        if st.form_submit_button("Read with these columns", type="primary"):
+            mapping = {field: column for field, column in picked.items() if column}
+            file = guarded(lambda: read_pool(path, format="flat", mapping=mapping))
+            target = workspace() / "pools" / f"{path.name}.jsonl.gz"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            guarded(lambda: write_pool(file.pool, target, truth=file.truth))
+            st.session_state["uploaded"] = upload
+            open_view(View(pool=str(target.resolve())))
+    st.stop()
+
+
+def validity(opened: OpenPool) -> None:
+    """What was read, what was not, and why."""
+    pool = opened.pool
+    columns = st.columns(5)
+    columns[0].metric("Prompts", f"{len(pool.prompts):,}")
+    columns[1].metric("Responses", f"{pool.n_responses:,}")
+    columns[2].metric("Candidate pairs", f"{pool.n_pairs:,}")
+    columns[3].metric("Rows used", f"{opened.rows_used:,}", help=f"of {opened.rows:,} rows")
+    columns[4].metric("Rows rejected", f"{len(opened.rejects):,}")
+    st.caption(f"Read as {opened.format}. " + escaped(" ".join(opened.notes)))
+    if opened.known_quality or opened.known_labels:
+        st.caption(
+            f"The file carries {opened.known_quality:,} known scores and {opened.known_labels:,} known comparisons: they are kept "
+            "apart for the backtest and never reach the design or the review."
+        )
+    if opened.rejects:
+        st.warning(
+            f"{len(opened.rejects)} rows cannot be used; everything below is about the others.",
+            icon=":material/warning:",
+        )
+        table = pd.DataFrame([{"line": r.line, "reason": r.reason, "row": r.raw[:200]} for r in opened.rejects])
+        st.dataframe(table.head(200), hide_index=True, width="stretch")
+        lines = "".join(json.dumps({"line": r.line, "reason": r.reason, "raw": r.raw}) + "\n" for r in opened.rejects)
+        st.download_button("Download the rejects", lines, "rejects.jsonl", icon=":material/download:")
+
+
+def duplicates(report: PoolReport) -> None:
+    """Findings that waste labels, each with its remedy."""
+    st.subheader("Would waste labels")
+    findings = [
+        (
+            "near-duplicate responses",
+            len(report.near_duplicates),
+            "Comparing them tells nothing: drop one of each, or exclude the pair.",
+        ),
+        ("exactly equal responses", len(report.exact_duplicates), "Drop one of each."),
+        ("candidate pairs of equal texts", len(report.identical_pairs), "No annotator can decide them: exclude them."),
+        (
+            "empty responses",
+            len(report.empty_responses),
+            "A broken generation attracts labels: drop it unless refusing by silence is of interest.",
+        ),
+    ]
+    found = [item for item in findings if item[1]]
+    if not found:
+        st.success("No duplicates and no empty responses within any prompt.", icon=":material/check_circle:")
+        return
+    st.dataframe(pd.DataFrame(found, columns=["finding", "count", "what to do"]), hide_index=True, width="stretch")
+    if report.near_duplicates:
+        with st.expander(f"The {min(len(report.near_duplicates), 100)} closest near-duplicates"):
+            rows = sorted(report.near_duplicates, key=lambda row: -row[3])[:100]
+            st.dataframe(
+                pd.DataFrame(rows, columns=["prompt_id", "response a", "response b", "similarity (3-word shingles)"]),
+                hide_index=True,
+                width="stretch",
+            )
+
+
+def figures(opened: OpenPool, report: PoolReport) -> None:
+    """Candidates, lengths, generators, strata."""
+    pool = opened.pool
+    names = [r.generator or "(unknown)" for p in pool.prompts for r in p.responses]
+    left, right = st.columns(2)
+    with left:
+        st.subheader("Length")
+        chart(lengths(pool.lengths(), names), key="lengths")
+        st.caption(
+            "Box: the middle half; whiskers to 1.5 box lengths; points beyond. Annotators and models both lean to length."
+        )
+    with right:
+        st.subheader("Candidates")
+        chart(candidates(pool.offsets()[1:] - pool.offsets()[:-1]), key="candidates")
+        st.caption("A prompt with two candidates offers one pair: the design can only take or leave it.")
+        if len(report.strata) > 1:
+            st.subheader("Strata")
+            chart(counts(report.strata, x="Prompts"), key="strata")
+    if len(report.generators) > 1:
+        st.subheader("Generators")
+        chart(counts(report.generators, x="Responses"), key="generators")
+
+
+def sample(pool: Pool) -> None:
+    """One prompt with its responses, as they are."""
+    st.subheader("A look at the texts")
+    number = st.number_input(
+        f"Prompt (1 to {len(pool.prompts)})", 1, len(pool.prompts), 1, key=f"look_{pool.fingerprint}"
+    )
+    entry = pool.prompts[int(number) - 1]
+    st.caption(
+        f"{escaped(entry.prompt_id)} · stratum {escaped(entry.stratum or '(none)')} · {len(entry.responses)} responses"
+    )
+    show_text(prompt_text(entry.prompt)[:4000])
+    columns = st.columns(2)
+    for n, response in enumerate(entry.responses[:6]):
+        with columns[n % 2]:
+            st.caption(f"{escaped(response.generator or 'unknown generator')} · {len(response.text):,} characters")
+            show_text(response.text[:4000], height=200)
+
+
+header("Pool", "What have I got? Prompts with candidate responses: every pair of one prompt could be labelled.")
+choose()
+opened = open_pool()
+report = _report(opened.pool.fingerprint, opened.pool)
+validity(opened)
+figures(opened, report)
+duplicates(report)
+sample(opened.pool)
+st.page_link("pages/features.py", label="Next: features", icon=":material/arrow_forward:")
