@@ -19,7 +19,7 @@ import numpy as np
 
 from curation import __version__
 from curation.batch import FORMAT_VERSION, Record, write_batch
-from curation.pipeline import Solved, summary
+from curation.pipeline import Prepared, Solved, summary
 from curation.pool.pair_lists import LocalPair
 from curation.pool.schema import Pool, pair_id
 
@@ -225,3 +225,13 @@ def pair_probability(solved: Solved, pairs: np.ndarray) -> np.ndarray:
     probability = reference_probabilities(np.asarray(known, dtype=float), geometry.offsets)
     first, second = geometry.endpoints(pairs)
     return np.asarray(np.maximum(probability[first], probability[second]))
+
+
+def reference_effective(prepared: Prepared) -> np.ndarray | None:
+    """Effective candidates (P,) under the softmax of the reference log-probabilities; None where any is unknown."""
+    from curation.representation.fisher import effective_candidates
+
+    table, offsets = prepared.table, prepared.geometry.offsets
+    known = prepared.pool.reference_logprobs() if table.reference_logprob is None else table.reference_logprob
+    probability = reference_probabilities(np.asarray(known, dtype=float), offsets)
+    return effective_candidates(probability, offsets) if np.isfinite(probability).all() else None

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import streamlit as st
 
+from curation.audit import reference_effective
 from curation.charts.features import effective, explained, norms
 from curation.jobs import Job, cancel_job, latest_job, start_features_job
 from curation.session import list_features, save_upload
@@ -186,10 +187,20 @@ def figures() -> None:
         )
         st.caption("A long tail in the design's space means a few odd responses would draw many labels.")
     st.subheader("Reference policy")
-    chart(effective(p.effective, np.diff(prepared.geometry.offsets)), key="effective")
+    policies = {f"Fisher's policy ({p.kind})": p.effective}
+    measured = reference_effective(prepared)
+    if measured is not None:
+        policies["reference itself (softmax of its log-probabilities)"] = measured
+    chart(effective(policies, int(prepared.geometry.sizes.max())), key="effective")
     fit = "" if p.fit_r2 is None else f" The log-linear fit explains {p.fit_r2:.0%} of the centred log-probabilities."
     st.caption(f"Fisher {p.kind}: {escaped(p.reason)}{fit}")
     crowded = float(np.mean(p.effective < 1.5))
+    if measured is not None and float(np.median(measured)) < 2:
+        st.info(
+            "The reference's summed log-probabilities put nearly all mass on one candidate of a prompt, as they do for long texts; "
+            "they are shown beside every pair, but weigh no direction unless Fisher is set to reference or empirical.",
+            icon=":material/info:",
+        )
     if crowded > 0.1:
         st.warning(
             f"In {crowded:.0%} of the prompts nearly all mass sits on one candidate: the Fisher matrix then sees few directions. "

@@ -144,6 +144,9 @@ def figures(opened: OpenPool, report: PoolReport) -> None:
         st.caption(
             "Box: the middle half; whiskers to 1.5 box lengths; points beyond. Annotators and models both lean to length."
         )
+        if len(report.generators) > 1:
+            st.subheader("Generators")
+            chart(counts(report.generators, x="Responses"), key="generators")
     with right:
         st.subheader("Candidates")
         chart(candidates(pool.offsets()[1:] - pool.offsets()[:-1]), key="candidates")
@@ -151,9 +154,6 @@ def figures(opened: OpenPool, report: PoolReport) -> None:
         if len(report.strata) > 1:
             st.subheader("Strata")
             chart(counts(report.strata, x="Prompts"), key="strata")
-    if len(report.generators) > 1:
-        st.subheader("Generators")
-        chart(counts(report.generators, x="Responses"), key="generators")
 
 
 def sample(pool: Pool) -> None:

@@ -119,7 +119,8 @@ def visit(browser, address: str, page_name: str, query: str, width: int):
             else None
         ),
     )
-    page.goto(f"{address}/{page_name}?{query}")
+    path = "" if page_name == "pool" else page_name  # the default page lives at the root
+    page.goto(f"{address}/{path}?{query}")
     settle(page)
     return context, page, outside
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import plotly.graph_objects as go
 
@@ -28,25 +30,32 @@ def explained(ratio: np.ndarray) -> go.Figure:
 def norms(before: np.ndarray, after: np.ndarray) -> go.Figure:
     """Norms of the responses' vectors, over their median: hidden states as they are, and in the design's space."""
     out = figure(x="Norm over its median (no unit)", y="Responses", height=320)
+    groups = []
     for name, values, colour in (("hidden states", before, UNIFORM), ("design's space", after, DESIGN)):
         middle = float(np.median(values))
-        scaled = values / middle if middle > 0 else values
-        out.add_histogram(x=scaled, name=name, marker_color=colour, opacity=0.75, nbinsx=60)
+        groups.append((name, values / middle if middle > 0 else values, colour))
+    low = min(float(scaled.min()) for _, scaled, _ in groups)
+    high = max(float(scaled.max()) for _, scaled, _ in groups)
+    bins = {"start": low, "end": high * 1.001, "size": max(high - low, 1e-9) / 50}
+    for name, scaled, colour in groups:
+        out.add_histogram(x=scaled, name=name, marker_color=colour, opacity=0.75, xbins=bins)
     out.update_layout(barmode="overlay")
     return out
 
 
-def effective(values: np.ndarray, sizes: np.ndarray) -> go.Figure:
-    """Effective number of candidates per prompt under p. values, sizes: (P,)."""
-    out = figure(x="Effective candidates of a prompt (exp of the entropy of p)", y="Prompts", height=320)
-    top = float(max(sizes.max(), values.max()))
-    out.add_histogram(
-        x=values,
-        xbins={"start": 0.5, "end": top + 0.75, "size": max(0.25, top / 40)},
-        marker_color=DESIGN,
-        hovertemplate="%{x}: %{y} prompts<extra></extra>",
-    )
-    out.add_vline(x=2, line={"color": WARN, "dash": "dot"}, annotation_text="2")
-    out.update_xaxes(range=[0.5, top + 0.75])
-    out.update_layout(showlegend=False, bargap=0.05)
+def effective(groups: Mapping[str, np.ndarray], most: int) -> go.Figure:
+    """Effective number of candidates per prompt under one or two policies. groups: name -> (P,). most: largest K."""
+    out = figure(x="Effective candidates of a prompt (exp of the entropy)", y="Prompts", height=320)
+    bins = {"start": 0.875, "end": most + 0.375, "size": 0.25 if most <= 24 else most / 60}
+    for (name, values), colour in zip(groups.items(), (DESIGN, UNIFORM), strict=False):
+        out.add_histogram(
+            x=values,
+            xbins=bins,
+            name=name,
+            marker_color=colour,
+            hovertemplate="%{x}: %{y} prompts<extra>" + name + "</extra>",
+        )
+    out.add_vline(x=2, line={"color": WARN, "dash": "dot"})
+    out.update_xaxes(range=[0.5, most + 0.75])
+    out.update_layout(barmode="overlay", bargap=0.05, showlegend=True)
     return out
