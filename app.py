@@ -4,7 +4,7 @@ import streamlit as st
 
 from pages._shared import navigation, open_state, sidebar
 
-st.set_page_config(page_title="Pairwright", page_icon=":material/balance:", layout="wide", initial_sidebar_state=240)
+st.set_page_config(page_title="Pairwright", page_icon="data/icon.png", layout="wide", initial_sidebar_state=240)
 page = navigation()
 open_state()
 sidebar()

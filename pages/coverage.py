@@ -73,7 +73,9 @@ with left:
 with right:
     st.subheader("Spectra")
     chart(spectrum(measured), key="spectrum_chart")
-    st.caption("A batch spectrum flatter than uniform's spreads its labels over more directions.")
+    st.caption(
+        "A flatter spectrum spreads labels over more directions; n labels teach at most n of them, the rest stands at the floor of the axis."
+    )
 st.subheader("Do taught and wanted directions agree?")
 matrix, words = st.columns([1.5, 1])
 with matrix:

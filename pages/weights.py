@@ -99,8 +99,11 @@ with left:
     st.caption(f"Spread {solved.feasible.spread}: the totals of the prompts are what that spread allows.")
 with right:
     st.subheader("By stratum")
-    chart(shares(sheet.strata, "stratum"), key="strata")
-    st.caption("A stratum far above its share of the pool draws labels from the others.")
+    if len(sheet.strata) > 1:
+        chart(shares(sheet.strata, "stratum"), key="strata")
+        st.caption("A stratum far above its share of the pool draws labels from the others.")
+    else:
+        st.info("This pool names no strata (or one only), so there is nothing to compare.", icon=":material/info:")
 known = [name for name in sheet.generators["key"] if name != "(unknown)"]
 if known:
     left, right = st.columns(2)

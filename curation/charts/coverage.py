@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from curation.charts.style import BATCH, CEILING, DESIGN, SEQUENTIAL, UNIFORM, WARN, figure, finish, level_on_log, log_y
 from curation.insight.coverage import Coverage
 
-FLOOR = 1e-9  # smallest value drawn on a log axis, as a share of the largest
+FLOOR = 1e-6  # smallest value drawn on a log axis, as a share of the largest
 
 
 def _positive(values: np.ndarray, top: float) -> np.ndarray:

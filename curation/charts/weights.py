@@ -108,6 +108,8 @@ def against(values: np.ndarray, inclusion: np.ndarray, background: np.ndarray, t
             "overlaying": "y",
             "side": "right",
             "showgrid": False,
+            "tickmode": "auto",
+            "nticks": 6,
             "title": {"text": "Inclusion (expected labels)"},
             "range": [0, max(float(inclusion.max()), 1e-9) * 1.05],
         },
