@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
 import json
 import math
 import platform
@@ -19,6 +18,7 @@ import numpy as np
 
 from curation import __version__
 from curation.batch import FORMAT_VERSION, Record, write_batch
+from curation.exchange_formats.common import swapped
 from curation.pipeline import Prepared, Solved, summary
 from curation.pool.pair_lists import LocalPair
 from curation.pool.schema import Pool, pair_id
@@ -37,12 +37,6 @@ def reference_probabilities(logprob: np.ndarray, offsets: np.ndarray) -> np.ndar
             scaled = np.exp(part - part.max())
             out[start:stop] = scaled / scaled.sum()
     return out
-
-
-def presented_left(batch_seed: str, pair: str) -> str:
-    """`a` or `b`: the response shown on the left, by a keyed hash, so that position tells nothing."""
-    digest = hmac.new(batch_seed.encode(), pair.encode(), hashlib.sha256).digest()
-    return "b" if digest[-1] & 1 else "a"
 
 
 def solved_identity(solved: Solved, pinned: Sequence[LocalPair], excluded: Sequence[LocalPair]) -> str:
@@ -122,7 +116,7 @@ def audit_records(solved: Solved, seed_key: str) -> list[Record]:
                     for k, share in zip(told.directions[m], told.shares[m], strict=True)
                 ],
                 "rationale": told.rationale(m),
-                "left": presented_left(seed_key, key),
+                "left": "b" if swapped(seed_key, key) else "a",
             }
         )
     return records

@@ -51,6 +51,7 @@ from curation.cli_options import (
     SpreadOpt,
     TolOpt,
 )
+from curation.cli_output import emit, progress_line, say, solve_lines
 from curation.errors import CurationError
 from curation.settings import DesignSettings, SpaceSettings, workspace
 
@@ -71,28 +72,6 @@ LATER = {
 }
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-def _emit(result: dict[str, Any], as_json: bool, lines: list[str]) -> None:
-    if as_json:
-        print(json.dumps(_plain(result), ensure_ascii=False))
-    else:
-        print("\n".join(lines))
-
-
-def _plain(value: Any) -> Any:
-    """JSON without infinities or nan, which JSON does not have."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
 def _refuse_later(**given: object) -> None:
     """Refuse by name what a later version brings. Exits with 2."""
     for name, value in given.items():
@@ -102,7 +81,7 @@ def _refuse_later(**given: object) -> None:
 
 
 def _not_yet(option: str, what: str) -> NoReturn:
-    _say(f"{option} ({what}) is not available in this version; leave it out.")
+    say(f"{option} ({what}) is not available in this version; leave it out.")
     raise typer.Exit(2)
 
 
@@ -148,9 +127,9 @@ def check(
         *file.notes,
         *(f"line {r.line}: {r.reason}" for r in file.rejects[:20]),
     ]
-    _emit(result, as_json, lines)
+    emit(result, as_json, lines)
     if file.rejects:
-        _say(f"{len(file.rejects)} of {file.rows} rows cannot be used" + (f"; saved to {rejects}" if rejects else ""))
+        say(f"{len(file.rejects)} of {file.rows} rows cannot be used" + (f"; saved to {rejects}" if rejects else ""))
         raise typer.Exit(1)
 
 
@@ -185,25 +164,11 @@ def features(
         seed=seed,
         resume=resume,
         force=force,
-        progress=_progress_line(),
+        progress=progress_line(),
     )
-    _say("")
+    say("")
     lines = [f"{out}: {result['responses']} responses, {result['dim']} features", *result["notes"]]
-    _emit(result, as_json, lines)
-
-
-def _progress_line() -> Any:
-    def show(done: int, total: int, seconds: float) -> None:
-        rate = done / seconds if seconds > 0 else 0.0
-        left = (total - done) / rate if rate > 0 else math.inf
-        if sys.stderr.isatty() or done == total:
-            _say_inline(f"{done}/{total} responses, {rate:.0f}/s, {left:.0f} s left")
-
-    return show
-
-
-def _say_inline(text: str) -> None:
-    print("\r" + text.ljust(60), end="", file=sys.stderr, flush=True)
+    emit(result, as_json, lines)
 
 
 def _run(
@@ -290,25 +255,9 @@ def solve(
     save_batch(solved, out, pinned=pinned, excluded=excluded, force=force)
     solved.seconds["write"] = time.perf_counter() - started
     result = {**summary(solved), "out": str(out)}
-    _emit(result, as_json, _solve_lines(result))
+    emit(result, as_json, solve_lines(result))
     if solved.design.stopped != "certificate":
-        _say(f"the solver stopped on {solved.design.stopped}, not on its certificate (gap {result['gap']:.2g})")
-
-
-def _solve_lines(result: dict[str, Any]) -> list[str]:
-    lines = [
-        f"{result['selected_labels']} labels on {result['selected_pairs']} of {result['pairs']} pairs "
-        f"({result['prompts']} prompts), spread {result['spread']}, Fisher {result['fisher']}, d = {result['dim']}",
-        f"criterion of the batch {result['realised']:.6g}, best possible at least {result['lower_bound']:.6g}: "
-        f"efficiency {result['efficiency']:.1%}; design gap {result['gap']:.1e}, open {result['open']:.1e}, "
-        f"{result['passes']} passes, {result['seconds']['solve']:.2f} s on {result['device']}",
-        "the criterion measures what labels can identify; it is not the reward",
-        *result["notes"],
-    ]
-    for name, value in result["baselines"].items():
-        shown = "left out" if value is None else f"{value:.6g} ({value / result['realised']:.2f} x the batch)"
-        lines.append(f"  {name:<20} {shown}")
-    return [*lines, f"written to {result['out']}"] if "out" in result else lines
+        say(f"the solver stopped on {solved.design.stopped}, not on its certificate (gap {result['gap']:.2g})")
 
 
 @app.command()
@@ -357,7 +306,7 @@ def compare(
         solved.criterion, solved.prepared.geometry, solved.batch_information, solved.feasible.budget
     )
     result = {**summary(solved), "uniform_labels": equivalent.labels, "uniform_sentence": equivalent.sentence()}
-    _emit(result, as_json, [*_solve_lines(result), equivalent.sentence()])
+    emit(result, as_json, [*solve_lines(result), equivalent.sentence()])
 
 
 @app.command()
@@ -371,7 +320,7 @@ def decide(
     from curation.handover import decide_from_file
 
     result = decide_from_file(folder, file, who=who)
-    _emit(result, as_json, [f"{result['recorded']} decisions recorded by {who}: {result['counts']}"])
+    emit(result, as_json, [f"{result['recorded']} decisions recorded by {who}: {result['counts']}"])
 
 
 @app.command()
@@ -389,7 +338,7 @@ def export(
 
     result = export_batch(folder, to=to.value, out=out, order=order.value, unsigned=unsigned, force=force)
     left = ", ".join(f"{count} {reason}" for reason, count in result["left_out"].items() if count) or "nothing"
-    _emit(result, as_json, [f"{result['rows']} rows ({result['pairs']} pairs) written to {out}; left out: {left}"])
+    emit(result, as_json, [f"{result['rows']} rows ({result['pairs']} pairs) written to {out}; left out: {left}"])
 
 
 @app.command()
@@ -404,7 +353,7 @@ def bench(
     from curation.bench import run, table
 
     result = run(prompts=prompts, candidates=candidates, dim=dim, repeats=repeats)
-    _emit(result, as_json, table(result))
+    emit(result, as_json, table(result))
 
 
 def _later_command(name: str, what: str) -> None:
@@ -455,7 +404,7 @@ def _usage_or_bug(error: Exception, given: list[str]) -> int:
 
 
 def _fail(message: str, given: list[str]) -> int:
-    _say(f"error: {message}")
+    say(f"error: {message}")
     if "--json" in given:
         print(json.dumps({"error": message}, ensure_ascii=False))
     return 1

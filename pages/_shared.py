@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import streamlit as st
 
 from curation.batch import BatchFolder
@@ -29,7 +28,6 @@ from curation.session import (
 from curation.settings import workspace
 
 T = TypeVar("T")
-PLOT_CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["toggleSpikelines"], "responsive": True}
 PAGE_KEYS = ("batch", "pair", "direction")  # URL keys of single pages, kept beside the view's
 
 
@@ -309,92 +307,6 @@ def saved_batch(solved: Solved) -> BatchFolder:
     return guarded(save)
 
 
-def show_text(text: str, *, height: int | None = None) -> None:
-    """Untrusted text, as it is: no Markdown, no HTML."""
-    with st.container(height=height, border=True) if height else st.container(border=True):
-        st.text(text if text.strip() else "(empty)")
-
-
-def show_pair(solved: Solved, pair: int, *, swap: bool = False, caption: str = "") -> None:
-    """Prompt and the two responses of a pair, side by side, as plain text. swap: the second response on the left."""
-    from curation.audit import pair_labels
-    from curation.pool.schema import prompt_text
-
-    pool = solved.prepared.pool
-    x, i, j, key = pair_labels(pool, solved, np.array([pair]))[0]
-    entry = pool.prompts[x]
-    left, right = (j, i) if swap else (i, j)
-    with st.expander(f"Pair {key}: {caption}", expanded=True):
-        show_text(prompt_text(entry.prompt)[:1200])
-        for column, number in zip(st.columns(2), (left, right), strict=True):
-            with column:
-                response = entry.responses[number]
-                st.caption(f"{escaped(response.generator or 'unknown generator')}, {len(response.text)} characters")
-                show_text(response.text[:4000], height=260)
-
-
-def escaped(text: str) -> str:
-    """Text whose Markdown signs are inert in captions and labels."""
-    return "".join("\\" + c if c in "\\`*_{}[]()#+-.!|~$<>:" else c for c in text)
-
-
-def batch_choice() -> Path:
-    """The batch folder in view: the present design's, or an earlier one of this pool. Chosen on the page, kept in the URL."""
-    solved = solved_view()
-    present = saved_batch(solved)
-    kept = guarded(lambda: review_store().batches(present.manifest["pool"]["fingerprint"]))
-    folders = {b.batch_id: b for b in kept if Path(b.folder).is_dir()}
-    options = [present.batch_id, *(key for key in folders if key != present.batch_id)]
-    wanted = page_state("batch")
-    index = options.index(wanted) if wanted in options else 0
-
-    def title(key: str) -> str:
-        stored = folders[key]
-        first = "Present design" if key == present.batch_id else f"Batch of {stored.created_at:%Y-%m-%d %H:%M} UTC"
-        settings = stored.settings
-        return f"{first}: {stored.budget} labels, ridge {settings['ridge']:g}, seed {settings['seed']} ({key[:8]})"
-
-    chosen = st.selectbox("Batch", options, index, format_func=title, key=f"batch_{present.batch_id}_{len(options)}")
-    if chosen != (wanted or present.batch_id):
-        set_page_state("batch", None if chosen == present.batch_id else chosen)
-        set_page_state("pair", None)
-        st.rerun()
-    return Path(folders[chosen].folder)
-
-
-def replacement_for(record: dict[str, Any], batch: BatchFolder, *, blind: bool) -> None:
-    """The best pair to take instead, where the batch is the present design's."""
-    from curation.audit import pair_labels
-    from curation.insight.explain import best_replacement
-
-    solved = solved_view()
-    if batch.batch_id != saved_batch(solved).batch_id:
-        st.caption("Best replacement: shown for the present design's batch only.")
-        return
-    rows = pair_labels(solved.prepared.pool, solved, solved.batch.pairs)
-    place = next(n for n, row in enumerate(rows) if row[3] == record["pair_id"])
-    dropped = int(solved.batch.pairs[place])
-    found = best_replacement(
-        solved.criterion,
-        solved.feasible,
-        solved.batch_information,
-        solved.batch.pairs,
-        dropped,
-        copies=solved.batch.copies,
-    )
-    if found is None:
-        st.caption("Best replacement: no other pair is admissible here (the prompt offers none, or its cap is met).")
-        return
-    x, i, j, key = pair_labels(solved.prepared.pool, solved, np.array([found.pair]))[0]
-    entry = solved.prepared.pool.prompts[x]
-    names = "" if blind else f" ({entry.responses[i].generator or '?'} / {entry.responses[j].generator or '?'})"
-    change = f"{abs(found.net):.2%} {'worse' if found.net > 0 else 'better'}"
-    st.caption(
-        f"Best replacement: pair {key} of prompt {escaped(entry.prompt_id)}{escaped(names)}; with it in this pair's place the "
-        f"criterion would be {change} than now."
-    )
-
-
 def sidebar() -> None:
     """What is open, in a few lines under the navigation."""
     view = current_view()
@@ -402,8 +314,3 @@ def sidebar() -> None:
         name = "Demo pool" if view.pool == DEMO else Path(view.pool).name
         st.caption(f"**{name}**")
         st.caption("Local single-user mode: this dashboard answers on this machine only.")
-
-
-def chart(figure: Any, *, key: str, **options: Any) -> Any:
-    """A plotly figure across the column's width."""
-    return st.plotly_chart(figure, width="stretch", config=PLOT_CONFIG, key=key, **options)

@@ -12,7 +12,6 @@ from curation.pipeline import budget_frontier, frontier_budgets, summary
 from curation.session import View, default_budget, save_upload
 from pages._shared import (
     change_view,
-    chart,
     current_view,
     guarded,
     header,
@@ -23,6 +22,7 @@ from pages._shared import (
     set_page_state,
     solved_view,
 )
+from pages._widgets import chart
 
 RIDGES = (0.01, 0.03, 0.06, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 ABSOLUTE = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)

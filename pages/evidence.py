@@ -4,7 +4,8 @@ import streamlit as st
 
 from curation.charts.evidence import draw_luck
 from curation.insight.luck import Draws, repeated_draws
-from pages._shared import chart, header, open_pool, prepared_pool, solved_view
+from pages._shared import header, open_pool, prepared_pool, solved_view
+from pages._widgets import chart
 
 ASSUMES = """
 - **The criterion is not the reward.** It says how well the labels identify the directions the reference policy moves

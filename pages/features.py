@@ -9,17 +9,8 @@ from curation.audit import reference_effective
 from curation.charts.features import effective, explained, norms
 from curation.jobs import Job, cancel_job, latest_job, start_features_job
 from curation.session import list_features, save_upload
-from pages._shared import (
-    change_view,
-    chart,
-    current_view,
-    escaped,
-    features_path,
-    guarded,
-    header,
-    open_pool,
-    prepared_pool,
-)
+from pages._shared import change_view, current_view, features_path, guarded, header, open_pool, prepared_pool
+from pages._widgets import chart, escaped
 
 
 def choose() -> None:

@@ -13,7 +13,8 @@ from curation.pool.schema import Pool, prompt_text
 from curation.pool.storage import write_pool
 from curation.session import DEMO, View, list_pools, save_upload
 from curation.settings import workspace
-from pages._shared import OpenPool, chart, current_view, escaped, guarded, header, open_pool, open_view, show_text
+from pages._shared import OpenPool, current_view, guarded, header, open_pool, open_view
+from pages._widgets import chart, escaped, show_text
 
 DEMO_TITLE = "Bundled demo pool"
 

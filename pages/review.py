@@ -9,18 +9,8 @@ from curation.errors import CurationError
 from curation.insight.text_diff import sentence_diff, similarity
 from curation.pool.schema import prompt_text
 from curation.queue import SORTS, STATES, Filter, decision_words, next_pair, review_queue
-from pages._shared import (
-    batch_choice,
-    escaped,
-    guarded,
-    header,
-    page_state,
-    replacement_for,
-    review_store,
-    reviewer,
-    set_page_state,
-    show_text,
-)
+from pages._shared import guarded, header, page_state, review_store, reviewer, set_page_state
+from pages._widgets import batch_choice, escaped, replacement_for, show_text
 
 REASONS = (
     "near-duplicate responses",

@@ -9,7 +9,8 @@ from curation.batch import read_batch
 from curation.handover import export_batch
 from curation.queue import decision_words
 from curation.settings import workspace
-from pages._shared import batch_choice, escaped, guarded, header, review_store, reviewer
+from pages._shared import guarded, header, review_store, reviewer
+from pages._widgets import batch_choice, escaped
 
 FORMATS = {
     "Label Studio": ("label-studio", "json"),

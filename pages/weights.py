@@ -24,7 +24,8 @@ from curation.insight.concentration import (
     share_by,
 )
 from curation.pipeline import Solved
-from pages._shared import chart, guarded, header, solved_key, solved_view
+from pages._shared import guarded, header, solved_key, solved_view
+from pages._widgets import chart
 
 
 @dataclass(frozen=True)

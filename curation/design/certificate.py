@@ -49,10 +49,9 @@ def certify(criterion: Criterion, feasible: Feasible, weights: Tensor) -> Certif
     point = criterion.at(geometry.information(weights))
     values = geometry.quadratic(point.root)
     _, _, best = feasible.maximise(values)
-    if len(feasible.pinned):
-        best += feasible.upper * float(values[feasible.pinned].sum())
+    excess = best + feasible.pinned_value(values) - float(values @ weights)
     return Certificate(
         objective=point.value,
-        lower_bound=lower_bound(point.value, best - float(values @ weights)),
+        lower_bound=lower_bound(point.value, excess),
         uniform=criterion.value(geometry.information(feasible.uniform())),
     )

@@ -52,6 +52,10 @@ class Feasible:
             weights[self.pinned] = self.upper
         return weights
 
+    def pinned_value(self, values: Tensor) -> float:
+        """What the pinned pairs add to <w, values> in every feasible design."""
+        return self.upper * float(values[self.pinned].sum()) if len(self.pinned) else 0.0
+
     def maximise(self, values: Tensor) -> tuple[Tensor, Tensor, float]:
         """Exact linear maximisation of <v, values> over the pairs left to choose. values: (pairs,).
 
@@ -84,18 +88,10 @@ class Feasible:
             block = self.geometry.gather(bucket, part, values, fill=-math.inf)
             totals = self.totals[bucket.prompts[part]]
             depth = 1 if math.isinf(self.upper) else math.ceil(float(totals.max()) / self.upper - 1e-9)
-            top = block.topk(min(max(depth, 1), block.shape[1]), dim=1)
-            step = torch.arange(top.indices.shape[1], dtype=torch.float64, device=values.device) * (
-                0.0 if math.isinf(self.upper) else self.upper
-            )
-            amount = (totals[:, None] - step).clamp(0.0, self.upper)
-            amount = amount.masked_fill(torch.isinf(top.values), 0.0)
-            if bucket.kept is None:
-                number = bucket.slots[part][:, None] + top.indices
-            else:
-                lookup = torch.zeros(block.shape, dtype=torch.int64, device=values.device)
-                lookup[bucket.kept[0], bucket.kept[1]] = bucket.kept[2]
-                number = lookup.gather(1, top.indices)
+            best, number = self.geometry.best_pairs(bucket, part, block, max(depth, 1))
+            upper = 0.0 if math.isinf(self.upper) else self.upper
+            step = torch.arange(best.shape[1], dtype=torch.float64, device=values.device) * upper
+            amount = (totals[:, None] - step).clamp(0.0, self.upper).masked_fill(torch.isinf(best), 0.0)
             chosen = amount > 0
             pairs.append(number[chosen])
             amounts.append(amount[chosen])

@@ -35,9 +35,8 @@ def frank_wolfe(
         point = criterion.at(information)
         values = geometry.quadratic(point.root)
         pairs, amounts, reach = feasible.maximise(values)
-        if len(feasible.pinned):
-            reach += feasible.upper * float(values[feasible.pinned].sum())
-        best = max(best, lower_bound(point.value, reach - float(values @ weights)))
+        excess = reach + feasible.pinned_value(values) - float(values @ weights)
+        best = max(best, lower_bound(point.value, excess))
         now = Certificate(point.value, best, uniform)
         trace.append(Step(passes, time.perf_counter() - started, now.objective, now.gap, now.open, len(pairs)))
         if progress is not None:

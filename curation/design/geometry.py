@@ -159,6 +159,15 @@ class Geometry:
             return values[begin : begin + len(slots) * pairs].view(len(slots), pairs)
         return values[slots[:, None] + torch.arange(pairs, device=self.device)]
 
+    def best_pairs(self, bucket: Bucket, part: slice, block: Tensor, depth: int) -> tuple[Tensor, Tensor]:
+        """Values and pair numbers, (b, depth) each, of the largest entries per prompt of a gathered block (b, T)."""
+        top = block.topk(min(depth, block.shape[1]), dim=1)
+        if bucket.kept is None:
+            return top.values, bucket.slots[part][:, None] + top.indices
+        lookup = torch.zeros(block.shape, dtype=torch.int64, device=self.device)
+        lookup[bucket.kept[0], bucket.kept[1]] = bucket.kept[2]
+        return top.values, lookup.gather(1, top.indices)
+
     def parts(self) -> Iterator[tuple[Bucket, slice]]:
         """Every bucket in memory-bounded parts."""
         for bucket in self.buckets:

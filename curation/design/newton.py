@@ -48,9 +48,7 @@ def newton(
         values = geometry.quadratic(point.root)
         passes += 1
         pairs, _, reach = feasible.maximise(values)
-        if len(feasible.pinned):
-            reach += feasible.upper * float(values[feasible.pinned].sum())
-        excess = reach - float(values @ weights)
+        excess = reach + feasible.pinned_value(values) - float(values @ weights)
         best = max(best, lower_bound(point.value, excess))
         if point.value < best_value * (1 - 1e-13):
             best_value, best_weights, stalled = point.value, weights.clone(), 0
@@ -165,16 +163,10 @@ def _most_violated(feasible: Feasible, violation: Tensor) -> Tensor:
     numbers, amounts = [], []
     for bucket, part in geometry.parts():
         block = geometry.gather(bucket, part, violation, fill=-math.inf)
-        top = block.topk(min(PER_PROMPT, block.shape[1]), dim=1)
-        if bucket.kept is None:
-            number = bucket.slots[part][:, None] + top.indices
-        else:
-            lookup = torch.zeros(block.shape, dtype=torch.int64, device=violation.device)
-            lookup[bucket.kept[0], bucket.kept[1]] = bucket.kept[2]
-            number = lookup.gather(1, top.indices)
-        wanted = top.values > 0
+        best, number = geometry.best_pairs(bucket, part, block, PER_PROMPT)
+        wanted = best > 0
         numbers.append(number[wanted])
-        amounts.append(top.values[wanted])
+        amounts.append(best[wanted])
     number, amount = torch.cat(numbers), torch.cat(amounts)
     if len(number) > limit:
         number = number[amount.topk(limit).indices]

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 LOW, FREE, HIGH = 0, 1, 2
+SMALL = 500  # variables up to which another linear system costs next to nothing
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,13 @@ class Solution:
     systems: int
 
 
-def solve_quadratic(H: Tensor, c: Tensor, polytope: Polytope, start: Tensor, *, rounds: int = 60) -> Solution:
+def solve_quadratic(H: Tensor, c: Tensor, polytope: Polytope, start: Tensor, *, rounds: int | None = None) -> Solution:
     """Minimise the quadratic over the polytope from the partition that `start` (m,), feasible, suggests.
 
-    H: (m, m), positive semidefinite. c: (m,). Where `optimal` is false x may violate bounds: callers must check.
+    H: (m, m), positive semidefinite. c: (m,). rounds: linear systems at most (default 60, or 200 for small programs).
+    Where `optimal` is false x may violate bounds: callers must check.
     """
-    return _Pivoting(H, c, polytope, start).run(rounds)
+    return _Pivoting(H, c, polytope, start).run(rounds or (200 if len(c) <= SMALL else 60))
 
 
 class _Pivoting:
@@ -96,8 +98,7 @@ class _Pivoting:
                 patience -= 1
                 share = 1.0 if patience > 0 else max(0.25, 0.75 * share)
             if share < 1.0:
-                wrong &= torch.rand(self.m, generator=generator, device=self.c.device) < share
-                wrong_groups &= torch.rand(self.k, generator=generator, device=self.c.device) < share
+                wrong, wrong_groups = _some(wrong, wrong_groups, share, generator)
             self._flip(x, wrong, wrong_groups)
         return Solution(x, False, rounds)
 
@@ -139,6 +140,23 @@ class _Pivoting:
             elif len(at_low):
                 self.state[at_low[self.gradient[at_low].argmin()]] = FREE
 
+    def _open_one(self, total: float) -> bool:
+        """Let something outside the binding groups move, where the total could not be met otherwise."""
+        in_bound = self.bound[self.group]
+        at_high = self.upper.nan_to_num(posinf=0.0) * ((self.state == HIGH) & ~in_bound)
+        missing = total - float(self.group_totals[self.bound].sum() + at_high.sum())
+        wanted = LOW if missing > 0 else HIGH
+        outside = (self.state == wanted) & ~in_bound
+        if abs(missing) > 1e-10 * self.unit and bool(outside.any()):
+            sign = 1.0 if wanted == LOW else -1.0
+            self.state[(sign * self.gradient).masked_fill(~outside, torch.inf).argmin()] = FREE
+            return True
+        members = (self.state == FREE) & in_bound
+        if not bool(members.any()):
+            return False
+        self.bound[self.group[self.gradient.masked_fill(~members, -torch.inf).argmax()]] = False
+        return True
+
     def _equality_solve(self) -> tuple[Tensor, Tensor, Tensor] | None:
         """Minimise with the present partition held. Returns x, reduced costs (m,) and group prices (k,)."""
         self.gradient = self.c + self.H @ (self.upper.nan_to_num(posinf=0.0) * (self.state == HIGH))
@@ -146,13 +164,10 @@ class _Pivoting:
         total = self.polytope.total
         free_mask = self.state == FREE
         in_bound = self.bound[self.group]
-        if total is not None and not bool((free_mask & ~in_bound).any()) and bool(self.bound.any()):
-            candidates = free_mask & in_bound  # no free member outside the binding groups: release one group
-            if not bool(candidates.any()):
+        if total is not None and not bool((free_mask & ~in_bound).any()):
+            if not self._open_one(total):
                 return None
-            best = self.gradient.masked_fill(~candidates, -torch.inf).argmax()
-            self.bound[self.group[best]] = False
-            in_bound = self.bound[self.group]
+            free_mask, in_bound = self.state == FREE, self.bound[self.group]
         fixed = torch.where(self.state == HIGH, self.upper, torch.zeros_like(self.upper))
         free = free_mask.nonzero().squeeze(1)
         if not len(free):
@@ -209,3 +224,12 @@ class _Pivoting:
             matrix = matrix.clone()
             matrix.diagonal().add_(shift)
         return None
+
+
+def _some(wrong: Tensor, wrong_groups: Tensor, share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """A random share of the violations, at least one of them."""
+    both = torch.cat([wrong, wrong_groups])
+    draw = torch.rand(len(both), generator=generator, device=both.device)
+    chosen = both & (draw < share)
+    chosen[draw.masked_fill(~both, 2.0).argmin()] = True
+    return chosen[: len(wrong)], chosen[len(wrong) :]

@@ -107,7 +107,7 @@ def _ceilings(feasible: Feasible, basis: Tensor, mu: np.ndarray) -> np.ndarray:
     for k in range(min(len(mu), CEILINGS)):
         values = feasible.geometry.linear(basis[:, k].contiguous()).square()
         _, _, reach = feasible.maximise(values)
-        out[k] = reach + (feasible.upper * float(values[feasible.pinned].sum()) if len(feasible.pinned) else 0.0)
+        out[k] = reach + feasible.pinned_value(values)
     return out
 
 
