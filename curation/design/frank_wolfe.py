@@ -60,17 +60,19 @@ def frank_wolfe(
 
 
 def _line_search(criterion: Criterion, information: Tensor, direction: Tensor) -> float:
-    """Exact step in [0, 1] by bisection on the slope of the convex f(information + t direction)."""
+    """Exact step in [0, 1]: f(S + t D) = sum_k m_k / (1 + t lambda_k) in the eigenbasis of L^-1 D L^-T, S = L L'."""
+    factor = criterion.at(information).factor
+    half = torch.linalg.solve_triangular(factor, direction, upper=False)
+    whitened = torch.linalg.solve_triangular(factor, half.T, upper=False)
+    values, vectors = torch.linalg.eigh((whitened + whitened.T) / 2)
+    mass = (vectors.T @ torch.linalg.solve_triangular(factor, criterion.root, upper=False)).square().sum(1)
     low, high = 0.0, 1.0
-    for _ in range(40):
+    for _ in range(60):  # the slope rises with t
         middle = (low + high) / 2
-        point = criterion.at(information + middle * direction)
-        if float((point.root.T @ direction @ point.root).diagonal().sum()) > 0:  # -slope
+        if float((mass * values / (1 + middle * values).square()).sum()) > 0:
             low = middle
         else:
             high = middle
-        if high - low < 1e-9 + 1e-6 * high:
-            break
     return (low + high) / 2
 
 
