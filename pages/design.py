@@ -157,7 +157,7 @@ def draw_frontier(view: View, budget: int) -> None:
     if kept and kept[0] == key:
         chart(frontier(kept[1], budget), key="frontier_chart")
         st.caption(
-            "Each point is a design of its own; the prior is held at that of the present budget, so points compare."
+            "Smaller is better. Each point is a design of its own; the prior is held at that of the present budget, so points compare."
         )
         return
     if st.button("Draw the budget frontier", key="frontier_button", icon=":material/timeline:"):

@@ -39,7 +39,9 @@ def explicit_vectors(geometry: Geometry) -> np.ndarray:
     for x, (start, stop) in enumerate(zip(geometry.offsets[:-1], geometry.offsets[1:], strict=True)):
         size = int(stop - start)
         for i in range(size):
-            out += [rows[start + i] - rows[start + j] for j in range(i + 1, size) if geometry.number(x, i, j) is not None]
+            out += [
+                rows[start + i] - rows[start + j] for j in range(i + 1, size) if geometry.number(x, i, j) is not None
+            ]
     return np.array(out).reshape(-1, geometry.dim)
 
 
@@ -83,9 +85,7 @@ def random_case(
     return Case(
         geometry=geometry,
         criterion=make_criterion(geometry, random_fisher(seed, geometry.dim), ridge=ridge),
-        feasible=make_feasible(
-            geometry, budget=budget, max_labels_per_pair=r, spread=spread, pinned=pin, excluded=out
-        ),
+        feasible=make_feasible(geometry, budget=budget, max_labels_per_pair=r, spread=spread, pinned=pin, excluded=out),
         budget=budget,
         r=r,
         spread=spread,

@@ -74,7 +74,7 @@ def against_rules(realised: float, lower_bound: float, rules: Sequence[Baseline]
 
 def frontier(rows: Sequence[tuple[int, float, float]], budget: int) -> go.Figure:
     """What is left to learn at each budget, design against uniform, with the present budget marked."""
-    out = figure(x="Budget (labels)", y="Criterion at a fixed prior (smaller = more learnt)", height=320)
+    out = figure(x="Budget (labels)", y="Criterion at a fixed prior", height=320)
     budgets = [row[0] for row in rows]
     for name, values, colour in (
         ("uniform", [row[2] for row in rows], UNIFORM),
