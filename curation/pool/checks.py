@@ -15,7 +15,7 @@ from scipy import sparse
 from curation.errors import PoolError
 from curation.pool.schema import Pool, Prompt
 
-NEAR = 0.8
+NEAR = 0.6  # a few words changed in a text of 60 words leave about this much
 SHINGLE = 3
 UNKNOWN = "(none given)"
 # CJK characters are words of their own, since those texts have no spaces.
