@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 import numpy as np
@@ -183,14 +182,14 @@ def test_writing_refuses_repeated_ids_and_values_that_overflow_float16(tmp_path:
     np.testing.assert_array_equal(read_features(path, IDS).matrix, MATRIX + np.float32(1e6))
 
 
-def test_eighteen_thousand_rows_read_within_a_second(tmp_path: Path) -> None:
+def test_eighteen_thousand_rows_come_back_in_the_order_asked_for(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     ids = [(f"p{i // 60}", f"r{i % 60}") for i in range(18_000)]
-    write_features(tmp_path / "f.parquet", ids, rng.normal(size=(18_000, 384)))
-    read_features(tmp_path / "f.parquet", ids[:10])  # loads the library
-    start = time.perf_counter()
-    read_features(tmp_path / "f.parquet", ids)
-    assert time.perf_counter() - start < 3.0  # 0.3 s alone; the margin is for a loaded machine
+    matrix = rng.normal(size=(18_000, 384))
+    write_features(tmp_path / "f.parquet", ids, matrix)
+    order = rng.permutation(18_000)
+    table = read_features(tmp_path / "f.parquet", [ids[i] for i in order])
+    assert np.allclose(table.matrix, matrix[order], atol=4e-3)  # float16 file
 
 
 def test_the_shipped_features_have_one_finite_row_per_answer() -> None:

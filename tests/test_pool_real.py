@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,18 +15,11 @@ from curation.pool.readers import read_pool
 from curation.pool.readers_preference import split_transcripts, transcript
 from curation.pool.schema import Pool, content_id, prompt_text
 from curation.pool.storage import replaced, write_pool, write_rejects
-from curation.settings import pool_folders
+from tests.pools import real_pool
 
 Rows = list[dict[str, Any]]
 TALK = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes?"}, {"role": "user", "content": "Q"}]
 CANONICAL = [{"prompt": p, "responses": [{"text": f"{p}1"}, {"text": f"{p}2\u2028é"}]} for p in "ab"]
-
-
-def real_pool(name: str) -> Path:
-    found = next((folder / name for folder in pool_folders() if (folder / name).exists()), None)
-    if found is None:
-        pytest.skip(f"{name} is in no folder of CURATION_POOLS")
-    return found
 
 
 def real_rows(name: str) -> Rows:
@@ -47,9 +39,7 @@ def texts(pool: Pool) -> list[list[str]]:
 @pytest.mark.parametrize("name", ["answers_dev.jsonl.gz", "answers_large.jsonl.gz"])
 def test_real_answers_load_without_loss(name: str) -> None:
     k = 8 if "dev" in name else 60
-    started = time.perf_counter()
     read = read_pool(real_pool(name))
-    assert time.perf_counter() - started < 10  # well below 1 s on an idle core
     assert (read.format, read.rows, read.rows_used, read.rejects, read.notes) == ("canonical", 300, 300, (), ())
     assert (read.pool.n_responses, read.pool.n_pairs) == (300 * k, 300 * k * (k - 1) // 2)
     rows = real_rows(name)
@@ -61,9 +51,7 @@ def test_real_answers_load_without_loss(name: str) -> None:
 
 def test_every_character_of_every_real_transcript_is_accounted_for() -> None:
     path = real_pool("hh_harmless_base_test.jsonl.gz")
-    started = time.perf_counter()
     read = read_pool(path)
-    assert time.perf_counter() - started < 10
     assert (read.format, read.rows, read.rows_used, read.rejects) == ("hh", 2312, 2312, ())
     assert (len(read.pool.prompts), read.pool.n_responses, read.pool.n_pairs) == (2310, 4624, 2312)
     won = {(p, a if probability == 1 else b) for p, a, b, probability in read.truth.labels}

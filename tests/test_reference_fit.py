@@ -293,11 +293,7 @@ def test_a_folder_that_is_not_ours_is_never_deleted(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_default_fit_learns_a_small_pool_within_two_minutes(tmp_path: Path) -> None:
+def test_the_default_fit_learns_a_small_pool(tmp_path: Path) -> None:
     prompts, responses, _ = _texts(60, 8)
-    import time
-
-    start = time.perf_counter()
     fitted = fit_reference(prompts, responses, out=tmp_path / "a")
     assert fitted.heldout_loss < 0.6 * fitted.initial_loss
-    assert time.perf_counter() - start < 240  # 60 s on two free cores
