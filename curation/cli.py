@@ -165,6 +165,7 @@ def features(
         resume=resume,
         force=force,
         progress=progress_line(),
+        fit_progress=progress_line("training steps"),
     )
     say("")
     lines = [f"{out}: {result['responses']} responses, {result['dim']} features", *result["notes"]]

@@ -30,12 +30,12 @@ def plain(value: Any) -> Any:
     return value
 
 
-def progress_line() -> Any:
+def progress_line(what: str = "responses") -> Any:
     def show(done: int, total: int, seconds: float) -> None:
         rate = done / seconds if seconds > 0 else 0.0
         left = (total - done) / rate if rate > 0 else math.inf
         if sys.stderr.isatty() or done == total:
-            say_inline(f"{done}/{total} responses, {rate:.0f}/s, {left:.0f} s left")
+            say_inline(f"{done}/{total} {what}, {rate:.0f}/s, {left:.0f} s left")
 
     return show
 

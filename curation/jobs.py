@@ -163,6 +163,13 @@ def run_job(job_id: str) -> None:
             last = time.monotonic()
             _write(job)
 
+    def fitting(done: int, total: int, seconds: float) -> None:
+        nonlocal job, last
+        job = replace(job, message=f"Fitting the model: step {done:,} of {total:,}, {seconds:.0f} s so far")
+        if time.monotonic() - last > WRITE_EVERY:
+            last = time.monotonic()
+            _write(job)
+
     try:
         from curation.pipeline import load_pool, make_features
 
@@ -177,6 +184,7 @@ def run_job(job_id: str) -> None:
             seed=options["seed"],
             resume=Path(job.out).exists() or Path(job.out + ".parts").exists(),
             progress=progress,
+            fit_progress=fitting,
         )
     except (CurationError, OSError, MemoryError) as error:
         _write(replace(job, state="failed", message=str(error) or type(error).__name__))

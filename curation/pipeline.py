@@ -314,8 +314,11 @@ def make_features(
     resume: bool = False,
     force: bool = False,
     progress: Callable[[int, int, float], None] | None = None,
+    fit_progress: Callable[[int, int, float], None] | None = None,
 ) -> dict[str, Any]:
-    """Represent every response of a pool and write the features file. progress: (done, total, seconds) of responses.
+    """Represent every response of a pool and write the features file.
+
+    progress: (done, total, seconds) of responses; fit_progress: the same of training steps, with `--model fit`.
 
     Returns responses, dim, notes and metadata. Raises RepresentationError in words.
     """
@@ -336,6 +339,7 @@ def make_features(
         resume=resume,
         force=force,
         progress=progress,
+        fit_progress=fit_progress,
     )
     return {
         "out": made.path,

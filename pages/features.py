@@ -69,7 +69,10 @@ def extraction() -> None:
             st.session_state["job_seen"] = None
             st.rerun()
         if job is not None:
-            watch(opened.pool.fingerprint) if running else ended(job)
+            if running:
+                watch(opened.pool.fingerprint)
+            else:
+                ended(job)
 
 
 @st.fragment(run_every="1s")
@@ -84,7 +87,7 @@ def watch(fingerprint: str) -> None:
         left = "" if job.seconds_left is None else f", about {job.seconds_left:.0f} s left"
         words = f"{job.done:,} of {job.total:,} responses, {job.rate:,.0f} a second{left}"
     else:
-        words = "Loading or fitting the model"
+        words = job.message or "Loading the model"
     st.progress(min(share, 1.0), text=words)
     if st.button("Cancel", key="job_cancel"):
         cancel_job(job.job_id)

@@ -69,7 +69,9 @@ class Geometry:
         complete = self.sizes * (self.sizes - 1) // 2
         for x, listed in enumerate(self._edges):
             if listed is not None and len(listed) == complete[x]:
-                self._edges[x] = None
+                every = np.stack(np.triu_indices(int(self.sizes[x]), k=1), axis=1)
+                if np.array_equal(listed, every):
+                    self._edges[x] = None
         self.pair_counts = np.array(
             [complete[x] if e is None else len(e) for x, e in enumerate(self._edges)], dtype=np.int64
         )

@@ -121,12 +121,8 @@ def prices(feasible: Feasible, weights: Tensor, values: Tensor) -> tuple[Tensor,
     open_partial = partial & slack[prompt]
     if bool(open_partial.any()):
         overall = float((w[open_partial] @ q[open_partial]) / w[open_partial].sum())
-    elif bool(slack[prompt].any()):
-        overall = float(q[slack[prompt]].min())
-    elif len(q):
-        overall = float(by_prompt[used > 0].min())
-    else:
-        overall = math.inf
+    else:  # no prompt with room holds a pair in part: what the least of the chosen pairs is worth
+        overall = float(q.min()) if len(q) else math.inf
     whole = torch.full_like(by_prompt, overall)
     return torch.where(slack, whole, torch.maximum(by_prompt, whole)), overall
 

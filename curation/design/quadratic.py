@@ -91,7 +91,8 @@ class _Pivoting:
             wrong, wrong_groups = self._violations(x, reduced, group_price)
             count = int(wrong.sum()) + int(wrong_groups.sum())
             if count == 0:
-                return Solution(x.clamp_min(0.0).minimum(self.upper), True, systems)
+                x = x.clamp_min(0.0).minimum(self.upper)
+                return Solution(x, self._meets_sums(x), systems)
             if count < best:
                 best, patience, share = count, 3, 1.0
             else:
@@ -101,6 +102,13 @@ class _Pivoting:
                 wrong, wrong_groups = _some(wrong, wrong_groups, share, generator)
             self._flip(x, wrong, wrong_groups)
         return Solution(x, False, rounds)
+
+    def _meets_sums(self, x: Tensor) -> bool:
+        """Whether total and binding groups are met: a badly conditioned system can miss them."""
+        slack = 1e-9 * max(self.unit, float(x.sum()))
+        if self.polytope.total is not None and abs(float(x.sum()) - self.polytope.total) > slack:
+            return False
+        return bool(((self._group_sum(x) - self.group_totals).abs()[self.bound] <= slack).all())
 
     def _violations(self, x: Tensor, reduced: Tensor, group_price: Tensor) -> tuple[Tensor, Tensor]:
         tol_x = 1e-10 * self.unit
