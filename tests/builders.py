@@ -71,9 +71,17 @@ class Case:
 
 
 def random_case(
-    seed: int, spread: Any, r: float, *, ridge: float = 0.1, pins: bool = True, outs: bool = True, **shape: Any
+    seed: int,
+    spread: Any,
+    r: float,
+    *,
+    ridge: float = 0.1,
+    pins: bool = True,
+    outs: bool = True,
+    budget: int | None = None,
+    **shape: Any,
 ) -> Case:
-    """A feasible problem with a random budget, and some pairs pinned (where r is finite) and excluded."""
+    """A feasible problem with a budget (random unless given), and some pairs pinned (r finite) and excluded."""
     geometry = random_geometry(seed, **shape)
     rng = np.random.default_rng([seed, 3])
     order = rng.permutation(geometry.pairs)
@@ -81,7 +89,7 @@ def random_case(
     pin = order[len(out) :][: rng.integers(1, 1 + geometry.pairs // 8)] if pins and math.isfinite(r) else order[:0]
     least = max(2, round(len(pin) * r) if len(pin) else 0)
     most = int((geometry.pairs - len(out)) * r) if math.isfinite(r) else 2 * geometry.pairs
-    budget = int(rng.integers(least, most + 1))
+    budget = int(rng.integers(least, most + 1)) if budget is None else budget
     return Case(
         geometry=geometry,
         criterion=make_criterion(geometry, random_fisher(seed, geometry.dim), ridge=ridge),
