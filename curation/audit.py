@@ -206,7 +206,7 @@ def _design_table(solved: Solved, support: np.ndarray) -> dict[str, Any]:
         "response_a_id": [ids[i][1] for i in first.tolist()],
         "response_b_id": [ids[j][1] for j in second.tolist()],
         "weight": weights,
-        "inclusion": weights * solved.feasible.budget,
+        "inclusion": weights * solved.feasible.labels,
         "score": score,
         "margin": margin,
     }

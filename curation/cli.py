@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
 from curation.cli_options import (
     BudgetOpt,
+    CostOpt,
     DeviceOpt,
     DimOpt,
     ExcludeOpt,
@@ -25,10 +25,7 @@ from curation.cli_options import (
     FisherOpt,
     ForceOpt,
     JsonOpt,
-    LaterNumber,
     LaterPaths,
-    LaterText,
-    LaterTexts,
     LengthOpt,
     NormalizeOpt,
     OrderChoice,
@@ -36,22 +33,27 @@ from curation.cli_options import (
     PcaChoice,
     PcaOpt,
     PerPairOpt,
+    PerPromptOpt,
     PinOpt,
     PoolArg,
     PoolingChoice,
+    QuotaOpt,
     RidgeKindChoice,
     RidgeKindOpt,
     RidgeOpt,
     SeedOpt,
     SelectChoice,
+    SelectOpt,
+    ShareOpt,
     SkipOpt,
     SolverChoice,
     SolverOpt,
     SpreadChoice,
     SpreadOpt,
     TolOpt,
+    design_settings,
 )
-from curation.cli_output import emit, progress_line, say, solve_lines
+from curation.cli_output import emit, not_yet, progress_line, refuse_later, say, solve_lines
 from curation.errors import CurationError
 from curation.settings import DesignSettings, SpaceSettings, workspace
 
@@ -62,35 +64,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Which LLM response pairs deserve a human preference label.",
 )
-
-LATER = {
-    "--per-prompt": "own caps per prompt",
-    "--quota": "quotas per stratum",
-    "--cost": "costs per pair",
-    "--previous": "information of earlier batches",
-    "--select exact": "selection by exchange",
-}
-
-
-def _refuse_later(**given: object) -> None:
-    """Refuse by name what a later version brings. Exits with 2."""
-    for name, value in given.items():
-        option = "--" + name.replace("_", "-")
-        if value:
-            _not_yet(option, LATER[option])
-
-
-def _not_yet(option: str, what: str) -> NoReturn:
-    say(f"{option} ({what}) is not available in this version; leave it out.")
-    raise typer.Exit(2)
-
-
-def _labels_per_pair(text: str) -> float:
-    if text.strip().lower() == "inf":
-        return math.inf
-    if not text.strip().isdigit() or int(text) < 1:
-        raise typer.BadParameter(f"{text!r} is not 1, a whole number above, or inf", param_hint="--max-labels-per-pair")
-    return float(int(text))
 
 
 @app.command()
@@ -215,17 +188,18 @@ def solve(
     length: LengthOpt = True,
     fisher: FisherOpt = FisherChoice.auto,
     spread: SpreadOpt = SpreadChoice.auto,
-    per_prompt: LaterNumber = None,
+    per_prompt: PerPromptOpt = None,
     max_labels_per_pair: PerPairOpt = "1",
-    quota: LaterTexts = None,
-    cost: LaterText = None,
+    quota: QuotaOpt = None,
+    generator_share: ShareOpt = None,
+    cost: CostOpt = None,
     overlap: OverlapOpt = 0.0,
     exclude: ExcludeOpt = None,
     pin: PinOpt = None,
     previous: LaterPaths = None,
     solver: SolverOpt = SolverChoice.newton,
     tol: TolOpt = 1e-4,
-    select: Annotated[SelectChoice, typer.Option(help="From weights to pairs.")] = SelectChoice.sample,
+    select: SelectOpt = SelectChoice.sample,
     seed: SeedOpt = 0,
     device: DeviceOpt = "auto",
     skip_rejects: SkipOpt = False,
@@ -235,18 +209,16 @@ def solve(
     """Choose the pairs to label and write the batch folder."""
     import time
 
-    _refuse_later(per_prompt=per_prompt, quota=quota, cost=cost, previous=previous)
-    if select == SelectChoice.exact:
-        _not_yet("--select exact", LATER["--select exact"])
+    refuse_later(previous=previous)
     from curation.audit import save_batch
     from curation.batch import check_target
     from curation.pipeline import summary
 
     check_target(out, force=force)
-    settings = DesignSettings(
-        budget=budget, ridge=ridge, ridge_kind=ridge_kind.value, fisher=fisher.value, spread=spread.value,
-        max_labels_per_pair=_labels_per_pair(max_labels_per_pair), solver=solver.value, tol=tol,
-        select="paper" if select == SelectChoice.paper else "sample", seed=seed, device=device,
+    settings = design_settings(
+        budget=budget, ridge=ridge, ridge_kind=ridge_kind, fisher=fisher, spread=spread, per_prompt=per_prompt,
+        max_labels_per_pair=max_labels_per_pair, quota=quota, generator_share=generator_share, cost=cost,
+        solver=solver, tol=tol, select=select, seed=seed, device=device,
     )  # fmt: skip
     space = SpaceSettings(dim=dim, normalize=normalize, pca=pca.value, length=length)
     solved, pinned, excluded = _run(
@@ -274,37 +246,39 @@ def compare(
     length: LengthOpt = True,
     fisher: FisherOpt = FisherChoice.auto,
     spread: SpreadOpt = SpreadChoice.auto,
-    per_prompt: LaterNumber = None,
+    per_prompt: PerPromptOpt = None,
     max_labels_per_pair: PerPairOpt = "1",
-    quota: LaterTexts = None,
-    cost: LaterText = None,
+    quota: QuotaOpt = None,
+    generator_share: ShareOpt = None,
+    cost: CostOpt = None,
     overlap: OverlapOpt = 0.0,
     exclude: ExcludeOpt = None,
     pin: PinOpt = None,
     previous: LaterPaths = None,
     solver: SolverOpt = SolverChoice.newton,
     tol: TolOpt = 1e-4,
+    select: SelectOpt = SelectChoice.sample,
     seed: SeedOpt = 0,
     device: DeviceOpt = "auto",
     skip_rejects: SkipOpt = False,
     as_json: JsonOpt = False,
 ) -> None:
     """Design and baselines side by side, in the criterion; writes nothing."""
-    _refuse_later(per_prompt=per_prompt, quota=quota, cost=cost, previous=previous)
+    refuse_later(previous=previous)
     from curation.insight.efficiency import label_equivalent
     from curation.pipeline import summary
 
-    settings = DesignSettings(
-        budget=budget, ridge=ridge, ridge_kind=ridge_kind.value, fisher=fisher.value, spread=spread.value,
-        max_labels_per_pair=_labels_per_pair(max_labels_per_pair), solver=solver.value, tol=tol, seed=seed,
-        device=device,
+    settings = design_settings(
+        budget=budget, ridge=ridge, ridge_kind=ridge_kind, fisher=fisher, spread=spread, per_prompt=per_prompt,
+        max_labels_per_pair=max_labels_per_pair, quota=quota, generator_share=generator_share, cost=cost,
+        solver=solver, tol=tol, select=select, seed=seed, device=device,
     )  # fmt: skip
     space = SpaceSettings(dim=dim, normalize=normalize, pca=pca.value, length=length)
     solved, _, _ = _run(
         pool, features_file, space, settings, overlap=overlap, exclude=exclude, pin=pin, skip_rejects=skip_rejects
     )
     equivalent = label_equivalent(
-        solved.criterion, solved.prepared.geometry, solved.batch_information, solved.feasible.budget
+        solved.criterion, solved.prepared.geometry, solved.batch_information, solved.feasible.labels
     )
     result = {**summary(solved), "uniform_labels": equivalent.labels, "uniform_sentence": equivalent.sentence()}
     emit(result, as_json, [*solve_lines(result), equivalent.sentence()])
@@ -360,7 +334,7 @@ def bench(
 def _later_command(name: str, what: str) -> None:
     @app.command(name, hidden=True, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
     def later() -> None:
-        _not_yet(name, what)
+        not_yet(name, what)
 
 
 for _name, _what in {

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from curation.errors import DesignError
+from curation.settings import DesignSettings, parse_quota
 
 PoolArg = Annotated[Path, typer.Argument(help="Pool: JSON Lines (.gz, .zst), Parquet or CSV.", show_default=False)]
 JsonOpt = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 FeaturesOpt = Annotated[Path, typer.Option("--features", help="Features file of this pool (Parquet).")]
-BudgetOpt = Annotated[int, typer.Option("--budget", help="Labels to buy.")]
+BudgetOpt = Annotated[float, typer.Option("--budget", help="Labels to buy; with --cost, in units of the cost.")]
 RidgeOpt = Annotated[float, typer.Option(help="Prior information per direction.")]
 DimOpt = Annotated[int, typer.Option(help="PCA dimensions; the length coordinate comes on top.")]
 NormalizeOpt = Annotated[bool, typer.Option("--normalize/--no-normalize", help="L2-normalise each hidden state.")]
 LengthOpt = Annotated[bool, typer.Option("--length/--no-length", help="Add the length coordinate.")]
+PerPromptOpt = Annotated[int | None, typer.Option("--per-prompt", help="Labels of one prompt, at most.")]
+QuotaOpt = Annotated[
+    list[str] | None, typer.Option("--quota", help="stratum=LO..HI, either end may be left out; repeatable.")
+]
+ShareOpt = Annotated[
+    float | None, typer.Option("--generator-share", help="Share of the labels one generator takes part in, at most.")
+]
+CostOpt = Annotated[
+    str | None, typer.Option("--cost", help="Field of meta with the cost of a label, or `characters` (thousands).")
+]
 PerPairOpt = Annotated[str, typer.Option("--max-labels-per-pair", help="1, a whole number, or inf.")]
 OverlapOpt = Annotated[float, typer.Option(help="Share of the labels that repeat a pair, for agreement.")]
 ExcludeOpt = Annotated[Path | None, typer.Option(help="CSV of pairs, responses or prompts to leave out.")]
@@ -87,7 +101,37 @@ SpreadOpt = Annotated[SpreadChoice, typer.Option(help="How labels spread over pr
 SolverOpt = Annotated[SolverChoice, typer.Option(help="frank-wolfe is the published yardstick.")]
 SeedOpt = Annotated[int, typer.Option(help="Seed of the draw.")]
 DeviceOpt = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-LaterNumber = Annotated[int | None, LaterOpt]
-LaterText = Annotated[str | None, LaterOpt]
-LaterTexts = Annotated[list[str] | None, LaterOpt]
+SelectOpt = Annotated[
+    SelectChoice, typer.Option(help="From weights to pairs: exact improves by exchange, without chance.")
+]
 LaterPaths = Annotated[list[Path] | None, LaterOpt]
+
+
+def design_settings(
+    *, budget: float, cost: str | None, quota: list[str] | None, max_labels_per_pair: str, **plain: Any
+) -> DesignSettings:
+    """The settings of a run from its options. Raises a usage error where a text is not of the stated form."""
+    if cost is None and not budget.is_integer():
+        raise typer.BadParameter(
+            f"{budget:g} is not a whole number of labels (with --cost it may be)", param_hint="--budget"
+        )
+    try:
+        quotas = tuple(parse_quota(text) for text in quota or [])
+    except DesignError as error:
+        raise typer.BadParameter(str(error), param_hint="--quota") from None
+    chosen: dict[str, Any] = {name: getattr(value, "value", value) for name, value in plain.items()}
+    return DesignSettings(
+        budget=int(budget) if budget.is_integer() else budget,
+        cost=cost,
+        quotas=quotas,
+        max_labels_per_pair=_labels_per_pair(max_labels_per_pair),
+        **chosen,
+    )
+
+
+def _labels_per_pair(text: str) -> float:
+    if text.strip().lower() == "inf":
+        return math.inf
+    if not text.strip().isdigit() or int(text) < 1:
+        raise typer.BadParameter(f"{text!r} is not 1, a whole number above, or inf", param_hint="--max-labels-per-pair")
+    return float(int(text))

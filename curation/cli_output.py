@@ -5,11 +5,29 @@ from __future__ import annotations
 import json
 import math
 import sys
-from typing import Any
+from typing import Any, NoReturn
+
+import typer
+
+LATER = {"--previous": "information of earlier batches"}
 
 
 def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
+
+
+def refuse_later(**given: object) -> None:
+    """Refuse by name what a later version brings. Exits with 2."""
+    for name, value in given.items():
+        option = "--" + name.replace("_", "-")
+        if value:
+            not_yet(option, LATER[option])
+
+
+def not_yet(option: str, what: str) -> NoReturn:
+    """Say that an option or command is not there yet. Exits with 2."""
+    say(f"{option} ({what}) is not available in this version; leave it out.")
+    raise typer.Exit(2)
 
 
 def emit(result: dict[str, Any], as_json: bool, lines: list[str]) -> None:
@@ -51,6 +69,7 @@ def solve_lines(result: dict[str, Any]) -> list[str]:
         f"criterion of the batch {result['realised']:.6g}, best possible at least {result['lower_bound']:.6g}: "
         f"efficiency {result['efficiency']:.1%}; design gap {result['gap']:.1e}, open {result['open']:.1e}, "
         f"{result['passes']} passes, {result['seconds']['solve']:.2f} s on {result['device']}",
+        *_limit_lines(result),
         "the criterion measures what labels can identify; it is not the reward",
         *result["notes"],
     ]
@@ -58,3 +77,15 @@ def solve_lines(result: dict[str, Any]) -> list[str]:
         shown = "left out" if value is None else f"{value:.6g} ({value / result['realised']:.2f} x the batch)"
         lines.append(f"  {name:<20} {shown}")
     return [*lines, f"written to {result['out']}"] if "out" in result else lines
+
+
+def _limit_lines(result: dict[str, Any]) -> list[str]:
+    """What was asked past budget and spread, where anything was."""
+    asked = [f"at most {result['per_prompt']} label(s) a prompt"] if result["per_prompt"] else []
+    for name, (low, high) in result["quotas"].items():
+        asked.append(f"{name} {low:g} to {high:g}" if high is not None else f"{name} {low:g} or more")
+    if result["generator_share"]:
+        asked.append(f"no generator in more than {result['generator_share']:.0%} of the labels")
+    if result["cost"]:
+        asked.append(f"cost ({result['cost']}) {result['cost_total']:g} of {result['budget']:g}")
+    return ["; ".join(asked)] if asked else []

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from curation.constraints import pool_limits
 from curation.device import describe_device, resolve_device
 from curation.errors import DesignError, PoolError
 from curation.pool.pair_lists import LocalPair
@@ -153,11 +154,11 @@ def design_problem(
     prepared: Prepared,
     settings: DesignSettings,
     *,
-    overlap: int = 0,
+    overlap: float = 0,
     pinned: Sequence[LocalPair] = (),
     excluded: Sequence[LocalPair] = (),
 ) -> tuple[Criterion, Feasible]:
-    """Criterion and feasible set of a run. overlap: labels kept for repeats, outside the design."""
+    """Criterion and feasible set of a run. overlap: part of the budget kept for repeats, outside the design."""
     import torch
 
     from curation.design.criterion import make_criterion
@@ -174,6 +175,7 @@ def design_problem(
         spread=settings.spread,
         pinned=pair_numbers(geometry, pinned),
         excluded=pair_numbers(geometry, excluded),
+        limits=pool_limits(prepared.pool, geometry, settings),
     )
     return criterion, feasible
 
@@ -189,6 +191,34 @@ def run_solver(
     return solver(criterion, feasible, tol=settings.tol, progress=progress)
 
 
+def select_batch(criterion: Criterion, feasible: Feasible, design: Design, settings: DesignSettings) -> Batch:
+    """The batch by the selection that was asked for."""
+    if settings.select == "exact":
+        from curation.design.exchange import exact
+
+        batch: Batch = exact(criterion, feasible, design.weights)
+        return batch
+    from curation.design.sampling import paper, sample
+
+    return (sample if settings.select == "sample" else paper)(feasible, design.weights, seed=settings.seed)
+
+
+def batch_cost(feasible: Feasible, batch: Batch) -> float | None:
+    """What the labels of a batch cost together, None where there are no costs."""
+    costs = feasible.limits.costs
+    return None if costs is None else float(costs[batch.pairs] @ batch.copies)
+
+
+def _repeats(feasible: Feasible, batch: Batch, kept: float) -> int:
+    """Labels that repeat a pair, for the part of the budget kept for them: in expectation under a drawn batch, and
+    never past it where the batch is exact."""
+    costs = feasible.limits.costs
+    if costs is None or not kept:
+        return math.floor(kept)
+    costs = costs[batch.pairs]
+    return math.floor(kept / float(costs.max() if batch.inclusion is None else costs.mean()))
+
+
 def solve(
     prepared: Prepared,
     settings: DesignSettings,
@@ -199,28 +229,28 @@ def solve(
     with_baselines: bool = True,
     progress: ProgressCallback | None = None,
 ) -> Solved:
-    """Solve, draw the batch, compare it and explain every pair. overlap: share of the labels given to repeats.
+    """Solve, draw the batch, compare it and explain every pair. overlap: share of the budget given to repeats.
 
     Raises DesignError with the constraint's name and amount where the budget cannot be spent as asked.
     """
     from curation.design.baselines import baselines, batch_information
-    from curation.design.sampling import paper, sample, with_overlap
+    from curation.design.sampling import with_overlap
     from curation.insight.explain import explain
 
     if not 0 <= overlap <= 0.5:
         raise DesignError(f"--overlap {overlap} is outside 0..0.5; it is the share of labels that repeat a pair.")
-    repeats = math.floor(overlap * settings.budget)
+    kept = overlap * settings.budget if settings.cost else math.floor(overlap * settings.budget)
     seconds = dict(prepared.seconds)
     started = time.perf_counter()
-    criterion, feasible = design_problem(prepared, settings, overlap=repeats, pinned=pinned, excluded=excluded)
+    criterion, feasible = design_problem(prepared, settings, overlap=kept, pinned=pinned, excluded=excluded)
     design = run_solver(criterion, feasible, settings, progress)
     seconds["solve"] = time.perf_counter() - started
     started = time.perf_counter()
-    draw = sample if settings.select == "sample" else paper
-    batch = draw(feasible, design.weights, seed=settings.seed)
+    batch = select_batch(criterion, feasible, design, settings)
     information = batch_information(feasible, batch)
     realised = criterion.value(information)
     rules = baselines(criterion, feasible, prepared.probabilities.p, seed=settings.seed) if with_baselines else {}
+    repeats = _repeats(feasible, batch, kept)
     batch = with_overlap(batch, repeats, seed=settings.seed)
     seconds["select"] = time.perf_counter() - started
     started = time.perf_counter()
@@ -244,13 +274,20 @@ def solve(
 
 def summary(solved: Solved) -> dict[str, Any]:
     """The figures of a run, as `solve --json` prints them."""
-    pool, certificate = solved.prepared.pool, solved.design.certificate
+    pool, certificate, settings = solved.prepared.pool, solved.design.certificate, solved.settings
     return {
         "prompts": len(pool.prompts),
         "responses": pool.n_responses,
         "pairs": pool.n_pairs,
         "dim": solved.prepared.space.dim,
-        "budget": solved.settings.budget,
+        "budget": settings.budget,
+        "labels": solved.feasible.labels,
+        "per_prompt": settings.per_prompt,
+        "quotas": {name: [low, high if math.isfinite(high) else None] for name, low, high in settings.quotas},
+        "generator_share": settings.generator_share,
+        "cost": settings.cost,
+        "cost_total": batch_cost(solved.feasible, solved.batch),
+        "select": settings.select,
         "fisher": solved.prepared.probabilities.kind,
         "fisher_reason": solved.prepared.probabilities.reason,
         "spread": solved.feasible.spread,
@@ -273,11 +310,11 @@ def summary(solved: Solved) -> dict[str, Any]:
 
 
 def budget_frontier(
-    prepared: Prepared, settings: DesignSettings, budgets: Sequence[int]
-) -> list[tuple[int, float, float]]:
+    prepared: Prepared, settings: DesignSettings, budgets: Sequence[float]
+) -> list[tuple[float, float, float]]:
     """Information left to want at each budget: (budget, designed, uniform) values of T = f / n x planned n.
 
-    The ridge's information stays that of `settings.budget` labels, so that budgets compare (METHOD.md section 8).
+    The ridge's information stays that of `settings.budget`, so that budgets compare (METHOD.md section 8).
     """
     from dataclasses import replace
 
@@ -285,20 +322,22 @@ def budget_frontier(
     rows = []
     for budget in budgets:
         try:
-            _, feasible = design_problem(prepared, replace(settings, budget=int(budget)))
+            _, feasible = design_problem(prepared, replace(settings, budget=budget))
         except DesignError:
             continue  # above the pool: the frontier ends there
         scaled = replace(criterion, prior=criterion.prior * (settings.budget / budget))
         design = run_solver(scaled, feasible, replace(settings, tol=1e-3))
         factor = settings.budget / budget
-        rows.append((int(budget), design.certificate.objective * factor, design.certificate.uniform * factor))
+        rows.append((budget, design.certificate.objective * factor, design.certificate.uniform * factor))
     return rows
 
 
-def frontier_budgets(prepared: Prepared, budget: int) -> list[int]:
-    """Eight budgets from a quarter to four times the present one, within the pool."""
-    wanted = [round(budget * factor) for factor in (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)]
-    return sorted({min(max(value, 1), prepared.geometry.pairs) for value in wanted})
+def frontier_budgets(prepared: Prepared, settings: DesignSettings) -> list[float]:
+    """Eight budgets from a quarter to four times the present one; without costs whole and within the pool."""
+    wanted = [settings.budget * factor for factor in (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)]
+    if settings.cost:
+        return wanted
+    return sorted({min(max(round(value), 1), prepared.geometry.pairs) for value in wanted})
 
 
 def make_features(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from curation.errors import CurationError, PoolError
-from curation.settings import DesignSettings, SpaceSettings, pool_folders, workspace
+from curation.settings import DesignSettings, SpaceSettings, parse_quotas, pool_folders, workspace
 
 POOL_SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet", ".csv", ".json", ".json.gz")
 DEMO = "demo"
@@ -36,6 +36,10 @@ class View:
     fisher: str = "auto"
     spread: str = "auto"
     max_labels: float = 1.0
+    per_prompt: int = 0  # 0: no own cap
+    quotas: str = ""  # a=1..5;b=..9
+    generator_share: float = 0.0  # 0: no cap
+    cost: str = ""
     overlap: float = 0.0
     select: str = "sample"
     seed: int = 0
@@ -55,6 +59,10 @@ class View:
             fisher=self.fisher,  # type: ignore[arg-type]
             spread=self.spread,  # type: ignore[arg-type]
             max_labels_per_pair=self.max_labels,
+            per_prompt=self.per_prompt or None,
+            quotas=parse_quotas(self.quotas),
+            generator_share=self.generator_share or None,
+            cost=self.cost or None,
             select=self.select,  # type: ignore[arg-type]
             seed=self.seed,
         )
@@ -102,7 +110,7 @@ def view_from_query(query: Mapping[str, str]) -> View:
         "pca": ("within", "raw"),
         "fisher": ("auto", "reference", "empirical", "uniform"),
         "spread": ("auto", "balanced", "capped", "free"),
-        "select": ("sample", "paper"),
+        "select": ("sample", "exact", "paper"),
     }
     for name, allowed in choices.items():
         if getattr(view, name) not in allowed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,7 +16,8 @@ FisherKind = Literal["auto", "reference", "empirical", "uniform"]
 SpreadKind = Literal["auto", "balanced", "capped", "free"]
 RidgeKind = Literal["relative", "absolute"]
 SolverKind = Literal["newton", "frank-wolfe"]
-SelectKind = Literal["sample", "paper"]
+SelectKind = Literal["sample", "exact", "paper"]
+Quota = tuple[str, float, float]  # stratum, at least, at most
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,16 @@ class SpaceSettings:
 class DesignSettings:
     """What is asked of the design (METHOD.md sections 2, 4, 7 and 8)."""
 
-    budget: int
+    budget: float | int  # whole labels, or cost units where there is a cost
     ridge: float = 30.0
     ridge_kind: RidgeKind = "relative"
     fisher: FisherKind = "auto"
     spread: SpreadKind = "auto"
     max_labels_per_pair: float = 1.0  # r; math.inf is the paper's simplex
+    per_prompt: int | None = None  # labels of one prompt, at most
+    quotas: tuple[Quota, ...] = ()  # in units of the budget
+    generator_share: float | None = None  # greatest share of the labels one generator takes part in
+    cost: str | None = None  # field of `meta` that holds costs, or `characters`
     solver: SolverKind = "newton"
     tol: float = 1e-4
     select: SelectKind = "sample"
@@ -49,8 +55,7 @@ class DesignSettings:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.budget < 1:
-            raise DesignError(f"budget {self.budget} is below 1; ask for at least one label.")
+        self._check_budget()
         if not (self.ridge > 0 and math.isfinite(self.ridge)):
             raise DesignError(f"ridge {self.ridge} is not a positive number; try 30 (relative) or 1e-3 (absolute).")
         if not self.max_labels_per_pair >= 1:
@@ -61,6 +66,57 @@ class DesignSettings:
             raise DesignError(f"--tol {self.tol} is outside (0, 1); try 1e-4.")
         if self.seed < 0:
             raise DesignError(f"--seed {self.seed} is negative; give 0 or more.")
+        if self.per_prompt is not None and self.per_prompt < 1:
+            raise DesignError(f"--per-prompt {self.per_prompt} is below 1; give 1 label or more, or leave it out.")
+        if self.generator_share is not None and not 0 < self.generator_share <= 1:
+            raise DesignError(
+                f"--generator-share {self.generator_share:g} is outside (0, 1]; try 0.3, or leave it out."
+            )
+        check_quotas(self.quotas)
+
+    def _check_budget(self) -> None:
+        if self.cost is not None:
+            if not self.cost.strip():
+                raise DesignError("--cost is empty; name a field of the pool's meta, or characters.")
+            if not (self.budget > 0 and math.isfinite(self.budget)):
+                raise DesignError(f"budget {self.budget:g} is not a positive number; give it in units of the cost.")
+            return
+        if not float(self.budget).is_integer():
+            raise DesignError(f"budget {self.budget:g} is not a whole number of labels; round it, or give --cost.")
+        if self.budget < 1:
+            raise DesignError(f"budget {self.budget:g} is below 1; ask for at least one label.")
+
+
+def parse_quota(text: str) -> Quota:
+    """`stratum=LO..HI` as (stratum, LO, HI); an empty LO is 0, an empty HI no bound. Raises DesignError."""
+    name, _, span = text.rpartition("=")
+    low, dots, high = (part.strip() for part in span.partition(".."))
+    try:
+        if not (name.strip() and dots):
+            raise ValueError
+        return name.strip(), float(low or 0.0), float(high or math.inf)
+    except ValueError:
+        raise DesignError(
+            f"quota {text.strip()!r} is not stratum=LO..HI; write law=10..40, law=10.. or law=..40."
+        ) from None
+
+
+def parse_quotas(text: str) -> tuple[Quota, ...]:
+    """Quotas in one text, `a=1..5;b=..9`. Raises DesignError where one cannot be read or is no range."""
+    quotas = tuple(parse_quota(part) for part in text.split(";") if part.strip())
+    check_quotas(quotas)
+    return quotas
+
+
+def check_quotas(quotas: Sequence[Quota]) -> None:
+    """Every quota a range from 0 up, every stratum named once. Raises DesignError."""
+    seen = set()
+    for name, low, high in quotas:
+        if not (0 <= low <= high and math.isfinite(low)):
+            raise DesignError(f"quota {name}={low:g}..{high:g} is not a range from 0 up; put the smaller number first.")
+        if name in seen:
+            raise DesignError(f"quota {name} is given twice; give each stratum one range.")
+        seen.add(name)
 
 
 def workspace() -> Path:

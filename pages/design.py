@@ -7,9 +7,11 @@ import pandas as pd
 import streamlit as st
 
 from curation.charts.design import against_rules, convergence, frontier
+from curation.errors import DesignError
 from curation.insight.efficiency import label_equivalent
 from curation.pipeline import budget_frontier, frontier_budgets, summary
 from curation.session import View, default_budget, save_upload
+from curation.settings import DesignSettings, parse_quotas
 from pages._shared import (
     change_view,
     current_view,
@@ -34,8 +36,9 @@ def controls() -> None:
     prompts = len(opened.pool.prompts)
     budget_column, ridge_column, spread_column, labels_column = st.columns([1.2, 1.6, 1.2, 1])
     budget = budget_column.number_input(
-        "Budget (labels)", 1, 10_000_000, view.budget or default_budget(prompts), step=max(1, prompts // 30),
-        help="How many human labels this batch buys.",
+        "Budget (cost units)" if view.cost else "Budget (labels)", 1, 10_000_000,
+        view.budget or default_budget(prompts), step=max(1, prompts // 30),
+        help=f"What this batch may cost, in units of {view.cost}." if view.cost else "How many human labels this batch buys.",
     )  # fmt: skip
     choices = sorted({*(RIDGES if view.ridge_kind == "relative" else ABSOLUTE), view.ridge})
     ridge = ridge_column.select_slider(
@@ -61,18 +64,19 @@ def controls() -> None:
 
 
 def more_controls(view: View) -> dict[str, object]:
-    """Selection, seed, overlap, pins and exclusions, folded away."""
+    """Selection, seed, overlap, limits, pins and exclusions, folded away."""
     changed: dict[str, object] = {}
-    with st.expander("Selection, overlap, pins and exclusions"):
+    with st.expander("Selection, constraints, pins and exclusions"):
         first, second, third, fourth = st.columns(4)
         kinds = ["relative", "absolute"]
         kind = first.selectbox("Ridge unit", kinds, kinds.index(view.ridge_kind))
         if kind != view.ridge_kind:
             changed |= {"ridge_kind": kind, "ridge": 30.0 if kind == "relative" else 1e-3}
-        selects = ["sample", "paper"]
+        selects = ["sample", "exact", "paper"]
         changed["select"] = second.selectbox(
             "Selection", selects, selects.index(view.select),
-            help="sample: pivotal sampling, inclusion probabilities exact; paper: sequential draws by weight.",
+            help="sample: pivotal sampling, inclusion probabilities exact; exact: round and improve by exchange; "
+            "deterministic; no inclusion probabilities; paper: sequential draws by weight.",
         )  # fmt: skip
         changed["seed"] = int(third.number_input("Seed", 0, 2**31 - 1, view.seed))
         changed["overlap"] = float(
@@ -80,6 +84,7 @@ def more_controls(view: View) -> dict[str, object]:
                 "Overlap", 0.0, 0.5, view.overlap, 0.05, help="Share of the budget that labels a pair a second time."
             )
         )
+        changed |= limits(view)
         for name, title in (("pins", "Pins"), ("exclude", "Exclusions")):
             kept = getattr(view, name)
             left, right = st.columns([3, 1], vertical_alignment="bottom")
@@ -93,6 +98,36 @@ def more_controls(view: View) -> dict[str, object]:
     return changed
 
 
+def limits(view: View) -> dict[str, object]:
+    """Own caps, generator shares, quotas and costs; a text that cannot be read changes nothing."""
+    first, second, third, fourth = st.columns(4)
+    changed: dict[str, object] = {
+        "per_prompt": int(
+            first.number_input("Labels per prompt, at most (0: no own cap)", 0, 1_000_000, view.per_prompt)
+        ),
+        "generator_share": float(
+            second.number_input(
+                "Greatest share of one generator (0: no cap)", 0.0, 1.0, view.generator_share, 0.05,
+                help="No generator takes part in more than this share of the labels.",
+            )
+        ),
+        "cost": fourth.text_input(
+            "Cost column", view.cost, placeholder="characters",
+            help="A number in the meta of prompts and responses, summed over the pair; characters: thousands of "
+            "characters to read. The budget is then in these units.",
+        ).strip(),
+    }  # fmt: skip
+    quotas = third.text_input(
+        "Quotas", view.quotas, placeholder="law=10..40;chat=..20", help="Labels of a stratum, from .. to; separate by ;"
+    ).strip()
+    try:
+        parse_quotas(quotas)
+        changed["quotas"] = quotas
+    except DesignError as error:
+        st.error(str(error), icon=":material/error:")
+    return changed
+
+
 def figures() -> None:
     """The certificate, the rules beside it, the price in uniform labels, the frontier."""
     prepared, view = prepared_pool(), current_view()
@@ -102,7 +137,7 @@ def figures() -> None:
     )
     live.empty()
     result = summary(solved)
-    equivalent = label_equivalent(solved.criterion, prepared.geometry, solved.batch_information, solved.feasible.budget)
+    equivalent = label_equivalent(solved.criterion, prepared.geometry, solved.batch_information, solved.feasible.labels)
     columns = st.columns(5)
     columns[0].metric("Labels", result["selected_labels"], help=f"on {result['selected_pairs']} pairs")
     columns[1].metric(
@@ -112,7 +147,8 @@ def figures() -> None:
     )
     columns[2].metric("Gap", f"{result['gap']:.1e}", help="Distance of the design from the best possible, certified.")
     columns[3].metric("Open", f"{result['open']:.1e}", help="Share of the improvement over uniform that is still open.")
-    columns[4].metric("Solved in", f"{result['seconds']['solve']:.2f} s", help=f"{result['device']}")
+    columns[4].metric("Solved in", f"{result['seconds']['solve']:.2f} s")
+    columns[4].caption(f"Solved on {result['device']}")
     if result["stopped"] != "certificate":
         st.warning(
             f"The solver stopped on {result['stopped']}, not on its certificate: the gap above is what is known."
@@ -120,6 +156,11 @@ def figures() -> None:
     st.caption(
         f"Spread {result['spread']}, Fisher {result['fisher']} ({result['fisher_reason']}), d = {result['dim']}, "
         f"{result['support']} pairs with positive weight, drawn to {result['selected_pairs']}."
+        + (
+            f" They cost {result['cost_total']:,.4g} of {result['budget']:,.4g} ({result['cost']})."
+            if result["cost"]
+            else ""
+        )
     )
     left, right = st.columns([1.15, 1])
     with left:
@@ -145,25 +186,24 @@ def figures() -> None:
         "A backtest on known scores is not part of this version.",
         icon=":material/science:",
     )
-    draw_frontier(view, solved.settings.budget)
+    draw_frontier(view, solved.settings)
 
 
-def draw_frontier(view: View, budget: int) -> None:
+def draw_frontier(view: View, settings: DesignSettings) -> None:
     """The budget frontier, computed when asked and kept for these settings."""
     prepared = prepared_pool()
     st.subheader("Budget frontier")
     key = (prepared_key(), asdict(view) | {"seed": 0, "select": ""})
     kept = st.session_state.get("frontier")
     if kept and kept[0] == key:
-        chart(frontier(kept[1], budget), key="frontier_chart")
+        chart(frontier(kept[1], settings.budget), key="frontier_chart")
         st.caption(
             "Smaller is better. Each point is a design of its own; the prior is held at that of the present budget, so points compare."
         )
         return
     if st.button("Draw the budget frontier", key="frontier_button", icon=":material/timeline:"):
         with st.spinner("Solving the design at eight budgets"):
-            settings = view.design_settings(len(open_pool().pool.prompts))
-            rows = guarded(lambda: budget_frontier(prepared, settings, frontier_budgets(prepared, settings.budget)))
+            rows = guarded(lambda: budget_frontier(prepared, settings, frontier_budgets(prepared, settings)))
         st.session_state["frontier"] = (key, rows)
         st.rerun()
     st.caption("How much would more labels, or fewer, change? Solves the design again at eight budgets.")

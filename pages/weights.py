@@ -59,13 +59,13 @@ def _sheet(key: str, _solved: Solved) -> Sheet:
     return Sheet(
         curve=concentration(weights),
         support=support,
-        inclusion=weights[pairs] * _solved.feasible.budget,
+        inclusion=weights[pairs] * _solved.feasible.labels,
         background=background,
         strata=share_by(both["stratum"].tolist(), weight, of_pool),
         generators=ends,
         matrix=generator_pair_matrix(support, weights[pairs]),
         prompts=np.bincount(
-            support["prompt"], weights=weights[pairs] * _solved.feasible.budget, minlength=geometry.prompts
+            support["prompt"], weights=weights[pairs] * _solved.feasible.labels, minlength=geometry.prompts
         ),
     )
 
@@ -88,6 +88,8 @@ with left:
     chart(inclusion_histogram(sheet.inclusion), key="inclusion")
     st.caption(
         "Pairs at 1 are certain to be labelled; those between are drawn by chance with exactly this probability."
+        if solved.batch.inclusion is not None
+        else f"Expected labels under the design. Selection {solved.settings.select} does not draw with these probabilities."
     )
 with right:
     st.subheader("Concentration")

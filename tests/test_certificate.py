@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -111,7 +112,7 @@ def yardstick(*, r: float, spread: Any) -> tuple[Criterion, Feasible]:
 
 def assert_never_rising(design: Design) -> None:
     objectives = [step.objective for step in design.trace]
-    assert all(after <= before * (1 + 1e-12) for before, after in zip(objectives[:-1], objectives[1:], strict=True))
+    assert all(after <= before * (1 + 1e-12) for before, after in pairwise(objectives))
 
 
 @pytest.mark.parametrize(("spread", "r"), [("free", 1.0), ("balanced", 1.0), ("capped", 1.0), ("capped", math.inf)])
@@ -153,7 +154,7 @@ def test_the_line_search_finds_the_lowest_point_of_its_segment(seed):
 def test_the_corrective_start_is_feasible_and_no_worse_than_its_first_vertex(spread):
     case = random_case(25, spread, 2.0, prompts=10, ridge=0.1)
     weights, passes = corrective_start(case.criterion, case.feasible, vertices=6)
-    assert passes == 6
+    assert passes <= 6  # fewer where the gap is closed
     assert_feasible(case, weights.numpy())
     first, _ = corrective_start(case.criterion, case.feasible, vertices=1)
     values = [case.criterion.value(case.geometry.information(w)) for w in (weights, first)]

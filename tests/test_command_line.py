@@ -191,26 +191,123 @@ def test_overlap_labels_a_share_twice_within_the_budget(small, tmp_path):
     assert copies.count(2) == 2
 
 
+def test_an_option_of_a_later_version_is_refused_by_name(small, tmp_path):
+    out = tmp_path / "batch"
+    arguments = ("solve", small[0], "--features", small[1], "--budget", 5, "--out", out, "--previous", "x")
+    _, words = run(*arguments, home=tmp_path, status=2)
+    assert "--previous" in words
+    assert not out.exists()
+
+
+@pytest.fixture
+def priced(tmp_path: Path) -> tuple[Path, Path]:
+    """Ten prompts of four answers of four generators, half of them law, with fees of 0.5 to 1.4 a prompt."""
+    pool = tmp_path / "priced.jsonl"
+    with pool.open("w", encoding="utf-8") as handle:
+        for x in range(10):
+            answers = [
+                {"response_id": f"r{k}", "text": f"answer {x} {k} " + "word " * (x + k), "generator": f"g{k}"}
+                for k in range(4)
+            ]
+            row = {
+                "prompt_id": f"p{x}", "prompt": f"question {x}", "responses": answers,
+                "stratum": "law" if x % 2 else "chat", "meta": {"fee": 0.5 + x / 10},
+            }  # fmt: skip
+            handle.write(json.dumps(row) + "\n")
+    features = tmp_path / "priced.features.parquet"
+    ids = read_pool(pool).pool.ids()
+    write_features(features, ids, np.random.default_rng(1).standard_normal((len(ids), 6)).astype("float32"))
+    return pool, features
+
+
+def test_caps_quotas_and_shares_hold_in_the_batch_and_stand_in_the_summary(priced, tmp_path):
+    limits = ("--per-prompt", 2, "--quota", "law=7..7", "--quota", "chat=..9", "--generator-share", 0.6)
+    for select in ("sample", "exact", "paper"):
+        out = tmp_path / select
+        more = (*limits, "--spread", "capped", "--select", select)
+        if select == "paper":  # sequential draws keep caps per prompt only
+            more = ("--per-prompt", 2, "--spread", "capped", "--select", select)
+        result = solve(*priced, out, *more, home=tmp_path, budget=12)
+        rows = records(out)
+        assert result["selected_labels"] == result["labels"] == sum(row["copies"] for row in rows) == 12
+        assert (result["select"], result["per_prompt"], result["cost"]) == (select, 2, None)
+        assert result["cost_total"] is None
+        assert all((row["inclusion"] is None) == (select != "sample") for row in rows)
+        counts = [sum(row["prompt_id"] == f"p{x}" for row in rows) for x in range(10)]
+        assert max(counts) <= 2
+        if select == "paper":
+            continue
+        assert result["quotas"] == {"law": [7, 7], "chat": [0, 9]}
+        assert result["generator_share"] == 0.6
+        assert sum(row["stratum"] == "law" for row in rows) == 7
+        for g in range(4):
+            assert sum(f"g{g}" in (row["generator_a"], row["generator_b"]) for row in rows) <= 7
+
+
+def test_an_open_quota_is_null_above(priced, tmp_path):
+    result = solve(*priced, tmp_path / "batch", "--quota", "law=5..", home=tmp_path, budget=8)
+    assert result["quotas"] == {"law": [5, None]}
+    assert sum(row["stratum"] == "law" for row in records(tmp_path / "batch")) >= 5
+    manifest = (tmp_path / "batch" / "manifest.json").read_text(encoding="utf-8")
+    assert json.loads(manifest)["quotas"] == {"law": [5, None]}
+
+
+def test_a_cost_budget_is_spent_and_never_exceeded_by_an_exact_batch(priced, tmp_path):
+    fee = {f"p{x}": 0.5 + x / 10 for x in range(10)}
+    for overlap, more in ((0.0, ["--select", "exact"]), (0.2, ["--select", "exact", "--overlap", 0.2]), (0.0, [])):
+        out = tmp_path / f"batch{overlap}{len(more)}"
+        result = solve(*priced, out, "--cost", "fee", *more, home=tmp_path, budget=7.3)
+        spent = sum(fee[row["prompt_id"]] * row["copies"] for row in records(out))
+        assert result["cost_total"] == pytest.approx(spent)
+        assert result["budget"] == 7.3
+        assert result["labels"] == pytest.approx((1 - overlap) * 7.3 / np.mean(list(fee.values())))
+        if more:
+            assert spent <= 7.3 + 1e-9
+        else:  # in expectation only; one label more or less on each side
+            assert abs(spent - 7.3) <= 2 * max(fee.values())
+
+
+def test_compare_takes_the_same_limits(priced, tmp_path):
+    more = ("--per-prompt", 2, "--quota", "law=0.3..", "--cost", "characters", "--budget", 0.75, "--select", "exact")
+    result, _ = run("compare", priced[0], "--features", priced[1], *more, "--json", home=tmp_path)
+    assert set(result["baselines"]) == RULES
+    assert result["cost"] == "characters"
+    assert result["cost_total"] <= 0.75 + 1e-9
+
+
 @pytest.mark.parametrize(
-    "option",
-    [["--quota", "a=1..2"], ["--cost", "minutes"], ["--per-prompt", "2"], ["--previous", "x"], ["--select", "exact"]],
+    ("options", "status", "words"),
+    [
+        (["--budget", "5.5"], 2, ["5.5", "whole number", "--cost"]),
+        (["--budget", "0"], 1, ["budget 0", "at least one label"]),
+        (["--budget", "nan"], 2, ["nan", "whole number"]),
+        (["--cost", "fee", "--budget", "-1.5"], 1, ["-1.5", "not a positive number"]),
+        (["--cost", "euros"], 1, ["'p0'", "no 'euros' is given"]),
+        (["--cost", ""], 1, ["--cost is empty"]),
+        (["--quota", "law"], 2, ["'law'", "stratum=LO..HI"]),
+        (["--quota", "law=a..b"], 2, ["'law=a..b'", "stratum=LO..HI"]),
+        (["--quota", "law=4..2"], 1, ["law=4..2", "not a range"]),
+        (["--quota", "law=1..2", "--quota", "law=..3"], 1, ["law", "twice"]),
+        (["--quota", "poems=1..2"], 1, ["poems", "chat, law"]),
+        (["--quota", "law=..1", "--quota", "chat=..1"], 1, ["quotas", "2", "6"]),
+        (["--per-prompt", "0"], 1, ["--per-prompt 0", "1 label or more"]),
+        (["--per-prompt", "many"], 2, ["--per-prompt"]),
+        (["--per-prompt", "1", "--budget", "11"], 1, ["11", "10", "--per-prompt"]),
+        (["--generator-share", "1.5"], 1, ["1.5", "(0, 1]"]),
+        (["--generator-share", "0.2"], 1, ["generator", "share"]),
+        (["--select", "best"], 2, ["best", "exact"]),
+    ],
 )
-def test_options_of_a_later_version_are_refused_by_name(small, tmp_path, option):
-    _, words = run(
-        "solve",
-        small[0],
-        "--features",
-        small[1],
-        "--budget",
-        5,
-        "--out",
-        tmp_path / "b",
-        *option,
-        home=tmp_path,
-        status=2,
+def test_limits_that_cannot_be_kept_are_refused_in_words(priced, tmp_path, options, status, words):
+    out = tmp_path / "batch"
+    budget = [] if "--budget" in options else ["--budget", 6]
+    _, told = run(
+        "solve", priced[0], "--features", priced[1], *budget, "--out", out, *options, home=tmp_path, status=status
     )
-    assert option[0] in words
-    assert not (tmp_path / "b").exists()
+    told = " ".join(told.replace("│", " ").split())  # usage errors stand in a box
+    for word in words:
+        assert word in told, told
+    assert not out.exists()
 
 
 def test_help_answers_without_the_heavy_imports():

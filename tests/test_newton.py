@@ -11,7 +11,8 @@ import torch
 from curation.design.criterion import make_criterion
 from curation.design.feasible import make_feasible
 from curation.design.geometry import Geometry
-from curation.design.newton import newton, prices
+from curation.design.newton import newton
+from curation.design.prices import prices
 from tests.builders import assert_feasible, conic_optimum, random_case, random_fisher, random_geometry
 
 SPREADS = ("free", "balanced", "capped")
@@ -58,8 +59,7 @@ def test_no_pair_left_out_is_worth_more_than_a_pair_chosen_in_part(spread):
     design = newton(case.criterion, case.feasible, tol=1e-10)
     w = design.weights
     q = case.geometry.quadratic(case.criterion.at(case.geometry.information(w)).root)
-    threshold, _ = prices(case.feasible, w, q)
-    own = threshold[torch.as_tensor(case.geometry.prompt_of(np.arange(case.geometry.pairs)))]
+    own = prices(case.feasible, w, q).threshold(case.feasible)
     open_pairs = ~case.feasible.blocked
     out, whole = open_pairs & (w <= 1e-12), open_pairs & (w >= case.feasible.upper * (1 - 1e-9))
     inside = open_pairs & ~out & ~whole

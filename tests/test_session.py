@@ -37,6 +37,11 @@ from curation.session import (
         spread=st.sampled_from(["auto", "balanced", "capped", "free"]),
         max_labels=st.sampled_from([1.0, 3.0, float("inf")]),
         overlap=st.sampled_from([0.0, 0.1]),
+        per_prompt=st.integers(0, 50),
+        quotas=st.sampled_from(["", "a=1..5;b=..9", "law & order=2..", "a=b=0.5..1.5"]),
+        generator_share=st.sampled_from([0.0, 0.25, 1.0]),
+        cost=st.sampled_from(["", "characters", "minutes"]),
+        select=st.sampled_from(["sample", "exact", "paper"]),
         seed=st.integers(0, 99),
     )
 )
@@ -54,10 +59,29 @@ def test_a_view_survives_its_url(view):
         {"spread": "sideways"},
         {"seed": "-2"},
         {"max_labels": "0"},
+        {"select": "magic"},
+        {"per_prompt": "-1"},
+        {"per_prompt": "1.5"},
+        {"quotas": "a"},
+        {"quotas": "a=5..1"},
+        {"quotas": "a=1..2;a=1..2"},
+        {"quotas": "a=nan.."},
+        {"generator_share": "1.5"},
+        {"generator_share": "-0.1"},
+        {"cost": "  "},
     ],
 )
 def test_nonsense_in_a_url_is_left_at_the_default(query):
     assert view_from_query(query) == View()
+
+
+def test_limits_of_a_view_reach_the_design():
+    query = {"per_prompt": "2", "quotas": "a=1..5; b=..9", "generator_share": "0.4", "cost": "minutes"}
+    asked = view_from_query(query).design_settings(10)
+    assert (asked.per_prompt, asked.generator_share, asked.cost) == (2, 0.4, "minutes")
+    assert asked.quotas == (("a", 1.0, 5.0), ("b", 0.0, 9.0))
+    plain = View().design_settings(10)
+    assert (plain.per_prompt, plain.quotas, plain.generator_share, plain.cost) == (None, (), None, None)
 
 
 def test_paths_outside_the_allowed_folders_are_refused(tmp_path, monkeypatch):

@@ -9,9 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from curation.design.allotment import water_fill
 from curation.design.criterion import Criterion
-from curation.design.feasible import Feasible, water_fill
+from curation.design.feasible import Feasible
 from curation.design.sampling import Batch, sample
+from curation.design.tally import Tally
 
 DRAWS = 8  # batches drawn of each random rule; their mean f is reported
 GREEDY_LIMIT = 500_000_000  # labels times pairs above which the sequential rules are left out
@@ -33,7 +35,7 @@ def baselines(criterion: Criterion, feasible: Feasible, probabilities: np.ndarra
     results = {}
     for name in NAMES:
         if name in ("d_optimal", "greedy"):
-            if feasible.budget * feasible.geometry.pairs > GREEDY_LIMIT:
+            if feasible.labels * feasible.geometry.pairs > GREEDY_LIMIT:
                 results[name] = Baseline(
                     name, None, 0, "left out: labels times pairs is too large for one-by-one picks"
                 )
@@ -55,24 +57,33 @@ def realised(criterion: Criterion, feasible: Feasible, batch: Batch) -> float:
 def batch_information(feasible: Feasible, batch: Batch) -> Tensor:
     """Sigma of a drawn batch, copies / n on each pair. Returns (d, d)."""
     device = feasible.geometry.device
-    weights = torch.as_tensor(batch.copies / feasible.budget, dtype=torch.float64, device=device)
+    weights = torch.as_tensor(batch.copies / feasible.labels, dtype=torch.float64, device=device)
     return feasible.geometry.information_of(torch.as_tensor(batch.pairs, device=device), weights)
 
 
 def _even(feasible: Feasible) -> Feasible:
-    """The same bounds with prompt totals fixed: what rules that pick inside a prompt use. Prompts by their weight."""
-    if feasible.spread == "balanced":
+    """The same bounds with prompt totals fixed: what rules that pick inside a prompt use. Prompts by their weight.
+
+    Where sums overlap such totals may not exist; the rules then choose over the whole set.
+    """
+    if feasible.spread == "balanced" or not feasible.laminar:
         return feasible
-    geometry, n = feasible.geometry, feasible.budget
-    counts = geometry.pair_counts.astype(float)
+    geometry = feasible.geometry
+    ones = torch.ones(geometry.pairs, dtype=torch.float64, device=geometry.device)
+    price = feasible.spend(ones)
     if feasible.blocked is not None:
-        blocked = feasible.blocked.nonzero().squeeze(1)
-        counts -= np.bincount(geometry.prompt_of(blocked), minlength=geometry.prompts)
-    with np.errstate(invalid="ignore"):
-        capacity = np.where(counts > 0, counts * feasible.upper * n, 0.0)
-    high = np.minimum(capacity, feasible.totals.cpu().numpy() * n)
-    labels = water_fill(geometry.prompt_weights, np.zeros(geometry.prompts), high, feasible.remaining * n)
-    return replace(feasible, spread="balanced", totals=torch.as_tensor(labels / n, device=geometry.device))
+        price = price.masked_fill(feasible.blocked, 0.0)
+    owner = torch.arange(geometry.prompts, device=geometry.device).repeat_interleave(geometry.pair_counts_tensor)
+    supply = torch.zeros(geometry.prompts, dtype=torch.float64, device=geometry.device).index_add_(0, owner, price)
+    capacity = torch.where(supply > 0, supply * feasible.upper, torch.zeros_like(supply))
+    high = torch.minimum(capacity, feasible.totals).cpu().numpy()
+    totals, block = np.zeros(geometry.prompts), feasible.block.cpu().numpy()
+    for b, total in enumerate(feasible.block_totals.tolist()):
+        inside = np.flatnonzero(block == b)
+        if total > 0:
+            weights = geometry.prompt_weights[inside]
+            totals[inside] = water_fill(weights, np.zeros(len(inside)), high[inside], total)
+    return replace(feasible, spread="balanced", totals=torch.as_tensor(totals, device=geometry.device), memory={})
 
 
 def rule_weights(name: str, criterion: Criterion, feasible: Feasible, probabilities: np.ndarray) -> Tensor:
@@ -104,9 +115,11 @@ def _proportional(even: Feasible, rates: Tensor) -> Tensor:
     rates = rates.clamp_min(1e-12 * float(rates.max()))  # every pair stays possible, so that totals can be met
     if even.blocked is not None:
         rates = rates.masked_fill(even.blocked, 0.0)
-    owner = torch.arange(geometry.prompts, device=rates.device).repeat_interleave(
-        torch.as_tensor(geometry.pair_counts, device=rates.device)
-    )
+    if not even.laminar or even.price is not None:
+        from curation.design.linear import nearest
+
+        return nearest(even, rates * (even.remaining / float(even.spend(rates).sum())))
+    owner = torch.arange(geometry.prompts, device=rates.device).repeat_interleave(geometry.pair_counts_tensor)
     sums = torch.zeros(geometry.prompts, dtype=torch.float64, device=rates.device).index_add_(0, owner, rates)
     weights = rates * (even.totals / sums.clamp_min(1e-300))[owner]
     if math.isfinite(even.upper):
@@ -120,36 +133,38 @@ def _proportional(even: Feasible, rates: Tensor) -> Tensor:
     return weights + even.pinned_weights()
 
 
-def sequential(criterion: Criterion, feasible: Feasible, *, determinant: bool, seed: int = 0) -> Batch:
-    """n picks, each the best next label, with rank-one updates and no (pairs, d) array.
+def sequential(
+    criterion: Criterion, feasible: Feasible, *, determinant: bool, seed: int = 0, labels: int | None = None
+) -> Batch:
+    """Labels picked one by one, each the best next one, with rank-one updates and no (pairs, d) array.
 
-    The trace rule lowers f the most per pick, (q/n) / (1 + l/n) (forward BAIT); the determinant rule takes the
-    largest leverage l. At most r labels of a pair; prompt totals: the caps, or where they are fixed (balanced) whole
-    numbers drawn around them, so that the rule is held to what the design is held to.
+    The trace rule lowers f the most per unit of the budget, (q/n) / (1 + l/n) (forward BAIT); the determinant rule
+    takes the largest leverage l. Every constraint is kept; prompt totals that are fixed (balanced) are whole numbers
+    drawn around them, so that the rule is held to what the design is held to. labels: picks to make (default: the
+    budget); where the constraints leave no room earlier, the batch is smaller.
     """
-    geometry, n = feasible.geometry, feasible.budget
-    limit = feasible.upper * n
-    caps = np.ceil(feasible.prompt_labels - 1e-9)
-    if feasible.spread == "balanced":
-        drawn = sample(feasible, feasible.uniform(), seed=seed)
-        caps = np.bincount(geometry.prompt_of(drawn.pairs), weights=drawn.copies, minlength=geometry.prompts)
-    copies: dict[int, int] = {}
-    used = np.zeros(geometry.prompts, dtype=np.int64)
-    information = feasible.geometry.information(feasible.pinned_weights())
-    for pair in feasible.pinned.tolist():
-        copies[pair] = round(limit)
-        used[int(geometry.prompt_of(np.array([pair]))[0])] += round(limit)
+    geometry, n = feasible.geometry, feasible.labels
+    weights = feasible.uniform()
+    tally = Tally(feasible, weights)
+    if feasible.spread == "balanced" and feasible.price is None:
+        drawn = sample(feasible, weights, seed=seed)
+        tally.prompt_high = np.bincount(
+            geometry.prompt_of(drawn.pairs), weights=drawn.copies, minlength=geometry.prompts
+        ).astype(float)
+    if labels is not None:
+        tally.block_high = tally.block_high * (labels / n)
+    information = geometry.information(feasible.pinned_weights())
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(information + criterion.prior))
     q = geometry.quadratic(inverse @ criterion.root)
     leverage = geometry.quadratic(torch.linalg.cholesky(inverse))
-    closed = torch.zeros(geometry.pairs, dtype=torch.bool, device=q.device)
-    if feasible.blocked is not None:
-        closed |= feasible.blocked
-    full = torch.as_tensor(used >= caps, device=q.device)
-    closed |= full.repeat_interleave(torch.as_tensor(geometry.pair_counts, device=q.device))
-    for _ in range(n - sum(copies.values())):
+    room = tally.open_pairs()
+    while feasible.price is not None or tally.labels < (labels or round(n)):
         gain = leverage if determinant else q / (n + leverage)
-        best = int(gain.masked_fill(closed, -math.inf).argmax())
+        if tally.cost is not None:
+            gain = gain / tally.cost
+        best = int(gain.masked_fill(~room, -math.inf).argmax())
+        if not bool(room[best]):
+            break
         z = geometry.vectors(np.array([best]))[0]
         s = inverse @ z
         t = inverse @ (criterion.fisher @ s)
@@ -160,12 +175,34 @@ def sequential(criterion: Criterion, feasible: Feasible, *, determinant: bool, s
             q = q - 2 * a * b / (n + lever) + a.square() * (price / (n + lever) ** 2)
         leverage = leverage - a.square() / (n + lever)
         inverse = inverse - torch.outer(s, s) / (n + lever)
-        prompt = int(geometry.prompt_of(np.array([best]))[0])
-        copies[best] = copies.get(best, 0) + 1
-        used[prompt] += 1
-        if copies[best] >= limit:
-            closed[best] = True
-        if used[prompt] >= caps[prompt]:
-            closed[int(geometry.pair_offsets[prompt]) : int(geometry.pair_offsets[prompt + 1])] = True
-    pairs = np.array(sorted(copies), dtype=np.int64)
-    return Batch(pairs, np.array([copies[p] for p in pairs.tolist()], dtype=np.int64), None)
+        tally.add(best)
+        tally.close(best, room)
+    pairs = np.array(sorted(tally.copies), dtype=np.int64)
+    return Batch(pairs, np.array([tally.copies[p] for p in pairs.tolist()], dtype=np.int64), None)
+
+
+def forward_backward(criterion: Criterion, feasible: Feasible) -> Batch:
+    """BAIT's scheme (Ash, Goel, Krishnamurthy and Kakade 2021): twice the labels forward, then the cheapest dropped.
+
+    Only the bound r is kept, as in a free spread; for comparison.
+    """
+    n = round(feasible.labels)
+    most = min(2 * n, int(feasible.geometry.pairs * feasible.upper * n))
+    batch = sequential(criterion, feasible, determinant=False, labels=most)
+    pairs = np.repeat(batch.pairs, batch.copies)
+    V = feasible.geometry.vectors(pairs)
+    information = V.T @ V / n
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(information + criterion.prior))
+    kept = torch.ones(len(pairs), dtype=torch.bool, device=V.device)
+    B = inverse @ criterion.fisher @ inverse
+    for _ in range(len(pairs) - n):
+        lever, price = ((V @ inverse) * V).sum(1), ((V @ B) * V).sum(1)
+        rise = (price / (n - lever)).masked_fill(~kept, math.inf)
+        worst = int(rise.argmin())
+        s, t = inverse @ V[worst], B @ V[worst]
+        scale = n - float(lever[worst])
+        B = B + (torch.outer(s, t) + torch.outer(t, s)) / scale + float(price[worst]) / scale**2 * torch.outer(s, s)
+        inverse = inverse + torch.outer(s, s) / scale
+        kept[worst] = False
+    left, copies = np.unique(pairs[kept.cpu().numpy()], return_counts=True)
+    return Batch(left, copies.astype(np.int64), None)

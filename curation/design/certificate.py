@@ -53,5 +53,5 @@ def certify(criterion: Criterion, feasible: Feasible, weights: Tensor) -> Certif
     return Certificate(
         objective=point.value,
         lower_bound=lower_bound(point.value, excess),
-        uniform=criterion.value(geometry.information(feasible.uniform())),
+        uniform=criterion.value(feasible.uniform_information()),
     )

@@ -68,11 +68,17 @@ def matrix_root(matrix: Tensor) -> Tensor:
 
 
 def make_criterion(
-    geometry: Geometry, fisher: Tensor, *, ridge: float, kind: Literal["relative", "absolute"] = "relative"
+    geometry: Geometry,
+    fisher: Tensor,
+    *,
+    ridge: float,
+    kind: Literal["relative", "absolute"] = "relative",
+    previous: Tensor | None = None,
 ) -> Criterion:
-    """Criterion with Lambda = ridge s I: s = tr(Sigma_uniform) / d (relative) or 1 (absolute).
+    """Criterion with Lambda = ridge s I + previous: s = tr(Sigma_uniform) / d (relative) or 1 (absolute).
 
-    fisher: (d, d), symmetric. ridge: positive, without unit when relative. Raises DesignError.
+    fisher: (d, d), symmetric. ridge: positive, without unit when relative. previous: (d, d) information of the labels
+    already bought, n_prev Sigma_prev / n, so counted per label of this design. Raises DesignError.
     """
     if not ridge > 0:
         raise DesignError(f"ridge {ridge} is not positive; try 30 (relative) or 1e-3 (absolute).")
@@ -83,4 +89,12 @@ def make_criterion(
         if scale <= 0:
             raise DesignError("all pairs have zero difference: no label can teach anything; check the features.")
     prior = ridge * scale * torch.eye(geometry.dim, dtype=torch.float64, device=geometry.device)
+    if previous is not None:
+        previous = torch.as_tensor(previous, dtype=torch.float64, device=geometry.device)
+        if previous.shape != prior.shape or not bool(torch.isfinite(previous).all()):
+            raise DesignError(
+                f"the information of earlier labels is {tuple(previous.shape)}, this space needs {tuple(prior.shape)}; "
+                "earlier batches must be in the same space."
+            )
+        prior = prior + (previous + previous.T) / 2
     return Criterion(fisher=fisher, prior=prior, root=matrix_root(fisher))

@@ -1,49 +1,77 @@
-"""Feasible designs: 0 <= pi <= r, sum pi = n, prompt totals by spread, pins and exclusions (METHOD.md section 4).
+"""Feasible designs: 0 <= pi <= r, the budget, spread, caps, quotas, shares, costs, pins (METHOD.md section 4).
 
-Everything is kept in design-measure units w = pi / n, so that the weights of a design sum to one.
+Everything is kept in design-measure units w = pi / labels. Without costs the weights of a design sum to one.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from curation.design.allotment import Spread, allot, supply_of, water_fill
 from curation.design.geometry import Geometry
+from curation.design.limits import Limits
 from curation.errors import DesignError
 
-Spread = Literal["balanced", "capped", "free"]
+Wanted = Literal["auto", "balanced", "capped", "free"]
 
 
 @dataclass(frozen=True)
 class Feasible:
-    """The set of design measures the solver may choose from.
+    """The set of design measures the solver may choose from; everything but `upper` is what is left beside the pins.
 
-    budget: n labels. upper: r / n, the bound of one pair (inf for the simplex). totals: (P,) in w units, what the
-    prompt gets beyond its pinned pairs: exactly (`balanced`) or at most (`capped`); inf for `free`. pinned: pair
-    numbers held at the bound. blocked: (pairs,) bool, pinned and excluded pairs, or None where there are none.
-    remaining: the measure left to choose, 1 minus the pinned.
+    budget: as asked, labels or cost units. labels: n, or budget / mean cost. upper: r / labels, the bound of one pair.
+    price: (pairs,) cost over mean cost, None where all are alike. block: (P,) stratum whose amount is fixed at
+    block_totals (B,), in spend (price times weight). totals: (P,) the prompt's spend exactly (`balanced`), or its
+    weight at most (`capped`; inf: none). caps: (P,) weight at most beside a balanced spend, or None. generators: (N,)
+    generator of each candidate; shares: generator -> weight of all pairs it takes part in, at most. pinned: pairs held
+    at the bound. blocked: (pairs,) bool, pinned and excluded. prompt_labels: (P,) expected labels (balanced) or cap.
     """
 
     geometry: Geometry
     spread: Spread
-    budget: int
+    budget: float
+    labels: float
     upper: float
     totals: Tensor
+    block: Tensor
+    block_totals: Tensor
     pinned: Tensor
     blocked: Tensor | None
-    remaining: float
-    prompt_labels: np.ndarray  # (P,) expected labels per prompt where fixed (balanced), else the cap, in labels
+    prompt_labels: np.ndarray
+    price: Tensor | None = None
+    caps: Tensor | None = None
+    generators: Tensor | None = None
+    shares: Mapping[int, float] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
+    memory: dict[str, Tensor] = field(default_factory=dict, compare=False)  # what costs time to find twice
 
     @property
     def per_prompt(self) -> bool:
         """Whether prompt totals bind (balanced) or are bounded (capped)."""
         return self.spread != "free"
+
+    @property
+    def remaining(self) -> float:
+        """Spend left to choose, 1 minus what the pins take."""
+        return float(self.block_totals.sum())
+
+    @property
+    def laminar(self) -> bool:
+        """Whether prompts and strata are the only sums, so that greedy choices are exact and groups can be pivoted."""
+        return not self.shares and self.caps is None and (self.price is None or self.spread != "capped")
+
+    def spend(self, weights: Tensor, pairs: Tensor | None = None) -> Tensor:
+        """Weights in units of the budget, of all pairs or of those given."""
+        if self.price is None:
+            return weights
+        return weights * (self.price if pairs is None else self.price[pairs])
 
     def pinned_weights(self) -> Tensor:
         """(pairs,) the pinned pairs at their bound, zero elsewhere."""
@@ -59,105 +87,138 @@ class Feasible:
     def maximise(self, values: Tensor) -> tuple[Tensor, Tensor, float]:
         """Exact linear maximisation of <v, values> over the pairs left to choose. values: (pairs,).
 
-        Returns pair numbers (m,), their weights (m,) and the maximum, pinned pairs not included.
+        Returns pair numbers (m,), their weights (m,) and the maximum, pinned pairs not included. Greedy where that is
+        exact, else a linear program over columns generated until none is missing.
         """
-        if self.blocked is not None:
-            values = values.masked_fill(self.blocked, -math.inf)
         if self.remaining <= 0:
             empty = torch.zeros(0, dtype=torch.int64, device=values.device)
             return empty, torch.zeros(0, dtype=torch.float64, device=values.device), 0.0
-        if self.spread == "free":
-            pairs, amounts = self._top(values)
-        else:
-            pairs, amounts = self._top_by_prompt(values)
+        if not self.laminar:
+            from curation.design.linear import maximise_by_columns
+
+            pairs, amounts, reach, _ = maximise_by_columns(self, values)
+            return pairs, amounts, reach
+        worth = values if self.price is None else values / self.price
+        if self.blocked is not None:
+            worth = worth.masked_fill(self.blocked, -math.inf)
+        pairs, amounts = self._top(worth) if self.spread == "free" else self._top_by_prompt(worth)
         return pairs, amounts, float(values[pairs] @ amounts)
 
-    def _top(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        if math.isinf(self.upper):
-            return values.argmax().reshape(1), torch.full((1,), self.remaining, dtype=torch.float64)
-        count = min(math.ceil(self.remaining / self.upper - 1e-9), len(values))
-        pairs = values.topk(count).indices
-        amounts = torch.full((count,), self.upper, dtype=torch.float64, device=values.device)
-        amounts[-1] = self.remaining - self.upper * (count - 1)
-        return pairs, amounts
+    def _top(self, worth: Tensor) -> tuple[Tensor, Tensor]:
+        """The best pairs of each stratum, at their bound, until its amount is spent."""
+        if len(self.block_totals) == 1:
+            return self._top_of(worth, None, float(self.block_totals[0]))
+        parts = []
+        owner = self.block.repeat_interleave(self.geometry.pair_counts_tensor)
+        for b, total in enumerate(self.block_totals.tolist()):
+            if total > 0:
+                parts.append(self._top_of(worth, (owner == b).nonzero().squeeze(1), total))
+        return torch.cat([pairs for pairs, _ in parts]), torch.cat([amounts for _, amounts in parts])
 
-    def _top_by_prompt(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        """The best pairs of each prompt up to its total; `capped` then takes the best of those overall."""
-        pairs, amounts = [], []
+    def _top_of(self, worth: Tensor, among: Tensor | None, total: float) -> tuple[Tensor, Tensor]:
+        inside = worth if among is None else worth[among]
+        if math.isinf(self.upper):
+            best = inside.argmax().reshape(1)
+            pair = best if among is None else among[best]
+            return pair, self._weights_of(torch.full((1,), total, dtype=torch.float64, device=worth.device), pair)
+        if self.price is None:
+            count = min(math.ceil(total / self.upper - 1e-9), len(inside))
+            order = inside.topk(count).indices
+            pairs = order if among is None else among[order]
+            amounts = torch.full((count,), self.upper, dtype=torch.float64, device=worth.device)
+            amounts[-1] = total - self.upper * (count - 1)
+            return pairs, amounts
+        order = inside.argsort(descending=True)
+        pairs = order if among is None else among[order]
+        most = self.upper * self.price[pairs]
+        spent = torch.minimum(most, (total - (most.cumsum(0) - most)).clamp_min(0.0))
+        chosen = (spent > 0) & torch.isfinite(worth[pairs])
+        return pairs[chosen], self._weights_of(spent[chosen], pairs[chosen])
+
+    def _weights_of(self, spent: Tensor, pairs: Tensor) -> Tensor:
+        return spent if self.price is None else spent / self.price[pairs]
+
+    def _top_by_prompt(self, worth: Tensor) -> tuple[Tensor, Tensor]:
+        """The best pairs of each prompt up to its total; `capped` then takes the best of those in each stratum."""
+        pairs, spent = [], []
+        whole = self.remaining
         for bucket, part in self.geometry.parts():
-            block = self.geometry.gather(bucket, part, values, fill=-math.inf)
-            totals = self.totals[bucket.prompts[part]]
-            depth = 1 if math.isinf(self.upper) else math.ceil(float(totals.max()) / self.upper - 1e-9)
-            best, number = self.geometry.best_pairs(bucket, part, block, max(depth, 1))
-            upper = 0.0 if math.isinf(self.upper) else self.upper
-            step = torch.arange(best.shape[1], dtype=torch.float64, device=values.device) * upper
-            amount = (totals[:, None] - step).clamp(0.0, self.upper).masked_fill(torch.isinf(best), 0.0)
+            block = self.geometry.gather(bucket, part, worth, fill=-math.inf)
+            totals = self.totals[torch.as_tensor(bucket.prompts[part], device=worth.device)].clamp_max(whole)
+            depth = 1
+            if math.isfinite(self.upper):
+                most_labels = min(float(totals.max()) / self.upper, block.shape[1])
+                depth = math.ceil(most_labels - 1e-9) if self.price is None else block.shape[1]
+            best, number = self.geometry.best_pairs(bucket, part, block, min(max(depth, 1), block.shape[1]))
+            amount = totals[:, None].expand_as(best)
+            if math.isfinite(self.upper):
+                most = torch.full_like(best, self.upper) if self.price is None else self.upper * self.price[number]
+                amount = torch.minimum(most, (amount - (most.cumsum(1) - most)).clamp_min(0.0))
+            amount = amount.masked_fill(torch.isinf(best), 0.0)
             chosen = amount > 0
             pairs.append(number[chosen])
-            amounts.append(amount[chosen])
-        pair, amount = torch.cat(pairs), torch.cat(amounts)
+            spent.append(amount[chosen])
+        pair, amount = torch.cat(pairs), torch.cat(spent)
         if self.spread == "capped":
-            order = values[pair].argsort(descending=True)
+            order = worth[pair].argsort(descending=True)
             pair, amount = pair[order], amount[order]
-            before = amount.cumsum(0) - amount
-            amount = torch.minimum(amount, (self.remaining - before).clamp_min(0.0))
-            chosen = amount > 0
-            pair, amount = pair[chosen], amount[chosen]
-        return pair, amount
+            owner = self.block[torch.as_tensor(self.geometry.prompt_of(pair), device=pair.device)]
+            kept = torch.zeros_like(amount)
+            for b, total in enumerate(self.block_totals.tolist()):
+                inside = owner == b
+                here = amount[inside]
+                kept[inside] = torch.minimum(here, (total - (here.cumsum(0) - here)).clamp_min(0.0))
+            pair, amount = pair[kept > 0], kept[kept > 0]
+        return pair, self._weights_of(amount, pair)
 
     def uniform(self) -> Tensor:
-        """All admissible pairs alike, as far as the prompt totals allow, pins included. Returns (pairs,)."""
-        counts = torch.as_tensor(self.geometry.pair_counts, dtype=torch.float64, device=self.geometry.device)
+        """All admissible pairs alike, as far as the constraints allow, pins included. Returns (pairs,)."""
+        if "uniform" not in self.memory:
+            self.memory["uniform"] = self._even()
+            if not self.laminar:
+                from curation.design.linear import nearest
+
+                self.memory["uniform"] = nearest(self, self.memory["uniform"])
+        return self.memory["uniform"]
+
+    def uniform_information(self) -> Tensor:
+        """Sigma (d, d) of the uniform design."""
+        if "uniform_information" not in self.memory:
+            self.memory["uniform_information"] = self.geometry.information(self.uniform())
+        return self.memory["uniform_information"]
+
+    def _even(self) -> Tensor:
+        """Pairs alike within prompts and strata; label caps beside costs and generator shares not yet looked at."""
+        geometry = self.geometry
+        repeats = geometry.pair_counts_tensor
+        open_price = torch.ones(geometry.pairs, dtype=torch.float64, device=geometry.device)
+        if self.price is not None:
+            open_price = self.price.clone()
         if self.blocked is not None:
-            prompt = torch.as_tensor(self.geometry.prompt_of(self.blocked.nonzero().squeeze(1)))
-            counts = counts - torch.bincount(prompt, minlength=self.geometry.prompts).to(counts)
+            open_price = open_price.masked_fill(self.blocked, 0.0)
+        owner = torch.arange(geometry.prompts, device=geometry.device).repeat_interleave(repeats)
+        supply = torch.zeros(geometry.prompts, dtype=torch.float64, device=geometry.device)
+        supply = supply.index_add_(0, owner, open_price)
         if self.spread == "balanced":
             totals = self.totals
         else:
-            capacity = torch.where(counts > 0, counts * self.upper, torch.zeros_like(counts))
-            highs = torch.minimum(self.totals, capacity) if self.per_prompt else capacity
-            totals = torch.as_tensor(
-                water_fill(counts.cpu().numpy(), np.zeros(len(counts)), highs.cpu().numpy(), self.remaining),
-                device=counts.device,
-            )
-        share = torch.where(counts > 0, totals / counts.clamp_min(1.0), torch.zeros_like(counts))
-        repeats = torch.as_tensor(self.geometry.pair_counts, device=counts.device)
+            totals = torch.zeros_like(supply)
+            capacity = torch.where(supply > 0, supply * self.upper, torch.zeros_like(supply))
+            if self.spread == "capped" and self.price is None:
+                capacity = torch.minimum(self.totals, capacity)
+            for b, total in enumerate(self.block_totals.tolist()):
+                inside = self.block == b
+                rates, highs = supply[inside].cpu().numpy(), capacity[inside].cpu().numpy()
+                filled = water_fill(rates, np.zeros(len(rates)), highs, total) if total > 0 else np.zeros(len(rates))
+                totals[inside] = torch.as_tensor(filled, device=totals.device)
+        share = torch.where(supply > 0, totals / supply.clamp_min(1e-300), torch.zeros_like(supply))
         weights = share.repeat_interleave(repeats)
         if self.blocked is not None:
             weights = weights.masked_fill(self.blocked, 0.0)
         return weights + self.pinned_weights()
 
 
-def water_fill(rates: np.ndarray, low: np.ndarray, high: np.ndarray, total: float) -> np.ndarray:
-    """m = clip(tau rates, low, high) with tau such that m sums to total (exact up to rounding). All (P,).
-
-    The caller has checked sum(low) <= total <= sum(high).
-    """
-    finite_high = np.minimum(high, total)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        knots = np.concatenate([low / rates, finite_high / rates])
-    knots = np.unique(knots[np.isfinite(knots)])
-
-    def filled(tau: float) -> np.ndarray:
-        out: np.ndarray = np.clip(tau * rates, low, finite_high)
-        return out
-
-    if not len(knots):
-        return np.asarray(finite_high)
-    lo, hi = 0, len(knots) - 1
-    if filled(knots[hi]).sum() <= total:
-        return filled(knots[hi])
-    while hi - lo > 1:  # the sum is piecewise linear and rising in tau: find its piece, then solve on it
-        middle = (lo + hi) // 2
-        if filled(knots[middle]).sum() <= total:
-            lo = middle
-        else:
-            hi = middle
-    at_lo, at_hi = filled(knots[lo]).sum(), filled(knots[hi]).sum()
-    return filled(knots[lo] + (total - at_lo) * (knots[hi] - knots[lo]) / max(at_hi - at_lo, 1e-300))
-
-
-def resolve_spread(geometry: Geometry, spread: Literal["auto", "balanced", "capped", "free"]) -> Spread:
+def resolve_spread(geometry: Geometry, spread: Wanted) -> Spread:
     """`auto`: balanced where most prompts offer at least three pairs, else capped."""
     if spread == "auto":
         return "balanced" if np.mean(geometry.pair_counts >= 3) > 0.5 else "capped"
@@ -167,69 +228,135 @@ def resolve_spread(geometry: Geometry, spread: Literal["auto", "balanced", "capp
 def make_feasible(
     geometry: Geometry,
     *,
-    budget: int,
+    budget: float,
     max_labels_per_pair: float = 1.0,
-    spread: Literal["auto", "balanced", "capped", "free"] = "auto",
+    spread: Wanted = "auto",
     pinned: Sequence[int] = (),
     excluded: Sequence[int] = (),
+    limits: Limits | None = None,
 ) -> Feasible:
-    """The feasible set of a budget of n labels. Raises DesignError naming the constraint and the amount."""
+    """The feasible set of a budget. Raises DesignError naming the constraint that cannot be kept, and the amount."""
+    limits = limits or Limits()
     kind = resolve_spread(geometry, spread)
     pins, outs = np.unique(np.asarray(pinned, dtype=np.int64)), np.unique(np.asarray(excluded, dtype=np.int64))
-    both = np.intersect1d(pins, outs)
-    if len(both):
-        raise DesignError(f"{len(both)} pairs are both pinned and excluded (first: pair number {both[0]}); drop one.")
     r = float(max_labels_per_pair)
+    costs = limits.checked_costs(geometry)
+    mean = 1.0 if costs is None else float(costs.mean())
+    labels = budget / mean
+    own = limits.own_caps(geometry.prompts)
     if len(pins) and math.isinf(r):
         raise DesignError("pins need a finite --max-labels-per-pair: a pinned pair is held at that bound.")
-    admissible = geometry.pair_counts.astype(float)
-    if len(outs):
-        admissible = admissible - np.bincount(geometry.prompt_of(outs), minlength=geometry.prompts)
-    capacity = np.where(admissible > 0, admissible * r if math.isfinite(r) else math.inf, 0.0)
-    if capacity.sum() < budget:
-        left = f" left after {len(outs)} exclusions" if len(outs) else ""
+    supply = supply_of(geometry, r, costs, own, pins, outs)
+    _check_pins(budget, pins, outs, float(supply.pinned_cost.sum()), "labels" if costs is None else "cost units")
+    over = np.flatnonzero(supply.pinned > own * (1 + 1e-12))
+    if len(over):
         raise DesignError(
-            f"budget {budget} exceeds the {int(admissible.sum())} pairs of this pool{left} at {r:g} label(s) each; "
-            f"lower the budget to {int(capacity.sum())} or raise --max-labels-per-pair."
+            f"prompt number {over[0]}: its pinned pairs take {supply.pinned[over[0]]:g} labels, over its own cap "
+            f"(--per-prompt) of {own[over[0]]:g}; raise the cap or drop pins."
         )
-    pinned_labels = np.bincount(geometry.prompt_of(pins), minlength=geometry.prompts) * (r if len(pins) else 0.0)
-    if pinned_labels.sum() > budget:
-        raise DesignError(
-            f"{len(pins)} pinned pairs take {pinned_labels.sum():g} labels, over the budget of {budget}; "
-            "raise the budget or drop pins."
-        )
-    labels = _prompt_labels(geometry, kind, float(budget), capacity, pinned_labels)
+    _check_capacity(geometry, budget, r, outs, own, costs, float(supply.most.sum()))
+    allotment = allot(geometry, kind, budget, limits, supply, mean)
     device = geometry.device
+
+    def tensor(values: np.ndarray) -> Tensor:
+        return torch.as_tensor(values, dtype=torch.float64, device=device)
+
     blocked = None
     if len(pins) or len(outs):
         blocked = torch.zeros(geometry.pairs, dtype=torch.bool, device=device)
         blocked[torch.as_tensor(np.concatenate([pins, outs]), device=device)] = True
-    return Feasible(
+    caps, totals = None, np.full(geometry.prompts, math.inf)
+    held = np.bincount(allotment.block, weights=supply.pinned_cost, minlength=len(allotment.block_totals))
+    prompt_labels = np.full(geometry.prompts, math.inf)
+    if allotment.shares is not None:
+        totals = (allotment.shares - supply.pinned_cost).clip(min=0.0) / budget
+        prompt_labels = allotment.shares / mean
+        caps = None if allotment.caps is None else (allotment.caps - supply.pinned).clip(min=0.0) / labels
+    elif allotment.caps is not None:
+        prompt_labels = allotment.caps
+        totals = (allotment.caps - supply.pinned).clip(min=0.0) / labels
+        kind = "capped"  # a free spread under own caps is held by them
+        if limits.costs is None and bool((allotment.caps >= _pair_capacity(geometry, r, outs) * (1 - 1e-12)).all()):
+            kind, totals = "free", np.full(geometry.prompts, math.inf)  # the pairs' own bounds say as much
+    feasible = Feasible(
         geometry=geometry,
         spread=kind,
-        budget=int(budget),
-        upper=r / budget,
-        totals=torch.as_tensor((labels - pinned_labels).clip(min=0.0) / budget, device=device),
+        budget=budget,
+        labels=labels,
+        upper=r / labels,
+        totals=tensor(totals),
+        block=torch.as_tensor(allotment.block, device=device),
+        block_totals=tensor((allotment.block_totals - held).clip(min=0.0) / budget),
         pinned=torch.as_tensor(pins, device=device),
         blocked=blocked,
-        remaining=max(0.0, 1.0 - float(pinned_labels.sum()) / budget),
-        prompt_labels=labels,
+        prompt_labels=prompt_labels,
+        price=None if costs is None else tensor(costs / mean),
+        caps=None if caps is None else tensor(caps),
+        limits=limits,
     )
+    return _with_shares(feasible, limits)
 
 
-def _prompt_labels(
-    geometry: Geometry, kind: Spread, budget: float, capacity: np.ndarray, pinned: np.ndarray
-) -> np.ndarray:
-    weights = geometry.prompt_weights
-    if kind == "balanced":
-        return water_fill(weights, pinned, np.maximum(capacity, pinned), budget)
-    if kind == "free":
-        return np.full(geometry.prompts, math.inf)
-    tau = budget
-    for _ in range(200):
-        caps = np.minimum(np.maximum(np.ceil(tau * weights - 1e-9), 1.0), capacity)
-        caps = np.maximum(caps, pinned)
-        if caps.sum() >= budget - 1e-9:
-            return np.asarray(caps)
-        tau *= 1.1
-    return np.asarray(np.maximum(capacity, pinned))
+def _pair_capacity(geometry: Geometry, r: float, outs: np.ndarray) -> np.ndarray:
+    admissible = geometry.pair_counts - np.bincount(geometry.prompt_of(outs), minlength=geometry.prompts)
+    return np.where(admissible > 0, admissible * r if math.isfinite(r) else math.inf, 0.0)
+
+
+def _with_shares(feasible: Feasible, limits: Limits) -> Feasible:
+    """The set with its generator caps, checked to be possible together with everything else."""
+    shares = limits.shares()
+    if shares:
+        names = torch.as_tensor(np.asarray(limits.generators, dtype=np.int64), device=feasible.geometry.device)
+        first, second = feasible.geometry.endpoints(feasible.pinned)
+        left = {}
+        for g, share in shares.items():
+            cap = math.floor(share * feasible.labels + 1e-9)
+            touched = (names[torch.as_tensor(first)] == g) | (names[torch.as_tensor(second)] == g)
+            taken = float(touched.sum()) * feasible.upper * feasible.labels if len(first) else 0.0
+            if taken > cap + 1e-9:
+                raise DesignError(
+                    f"{limits.generator(g)}: its pinned pairs take {taken:g} labels, over its share of {cap}; "
+                    "raise the generator share or drop pins."
+                )
+            left[g] = (cap - taken) / feasible.labels
+        feasible = replace(feasible, generators=names, shares=left, memory={})
+    if not feasible.laminar:
+        feasible.uniform()  # finds a feasible point, or says why there is none
+    return feasible
+
+
+def _check_pins(budget: float, pins: np.ndarray, outs: np.ndarray, taken: float, unit: str) -> None:
+    both = np.intersect1d(pins, outs)
+    if len(both):
+        raise DesignError(f"{len(both)} pairs are both pinned and excluded (first: pair number {both[0]}); drop one.")
+    if taken > budget * (1 + 1e-12):
+        raise DesignError(
+            f"{len(pins)} pinned pairs take {taken:g} {unit}, over the budget of {budget:g}; "
+            "raise the budget or drop pins."
+        )
+
+
+def _check_capacity(
+    geometry: Geometry,
+    budget: float,
+    r: float,
+    outs: np.ndarray,
+    own: np.ndarray,
+    costs: np.ndarray | None,
+    most: float,
+) -> None:
+    if most >= budget * (1 - 1e-12):
+        return
+    left = f" left after {len(outs)} exclusions" if len(outs) else ""
+    if np.isfinite(own).any() and float(_pair_capacity(geometry, r, outs).sum()) > most:
+        raise DesignError(
+            f"budget {budget:g} exceeds the {most:g} that the own caps (--per-prompt) let this pool{left} take; "
+            "raise the caps or lower the budget."
+        )
+    if costs is not None:
+        raise DesignError(f"budget {budget:g} exceeds the {most:g} that all pairs{left} cost; lower the budget.")
+    pairs = geometry.pairs - len(outs)
+    raise DesignError(
+        f"budget {budget:g} exceeds the {pairs} pairs of this pool{left} at {r:g} label(s) each; "
+        f"lower the budget to {int(most)} or raise --max-labels-per-pair."
+    )

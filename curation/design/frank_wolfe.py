@@ -26,8 +26,8 @@ def frank_wolfe(
     """HGM's algorithm with an exact line search, each pass structured as in every other solver here."""
     started = time.perf_counter()
     geometry = feasible.geometry
-    weights = feasible.uniform()
-    information = geometry.information(weights)
+    weights = feasible.uniform().clone()
+    information = feasible.uniform_information()
     uniform = criterion.value(information)
     pinned = geometry.information(feasible.pinned_weights())
     best, trace, stopped = 0.0, [], "passes"
@@ -76,19 +76,27 @@ def _line_search(criterion: Criterion, information: Tensor, direction: Tensor) -
     return (low + high) / 2
 
 
-def corrective_start(criterion: Criterion, feasible: Feasible, *, vertices: int) -> tuple[Tensor, int]:
+def corrective_start(
+    criterion: Criterion, feasible: Feasible, *, vertices: int, tol: float = 0.0
+) -> tuple[Tensor, int]:
     """Design measure after a few fully corrective steps: Newton on the convex weights of the vertices seen.
 
-    Returns weights (pairs,) and the number of structured passes used.
+    Stops early where the gap is already at most tol. Returns weights (pairs,) and the structured passes used.
     """
     geometry = feasible.geometry
     pinned = geometry.information(feasible.pinned_weights())
-    information = geometry.information(feasible.uniform())
+    information = feasible.uniform_information()
     kept: list[tuple[Tensor, Tensor]] = []
     matrices: list[Tensor] = []
     mix = torch.zeros(0, dtype=torch.float64, device=geometry.device)
-    for _ in range(vertices):
-        pairs, amounts, _ = feasible.maximise(geometry.quadratic(criterion.at(information).root))
+    passes = 0
+    for passes in range(1, vertices + 1):  # noqa: B007 (returned)
+        point = criterion.at(information)
+        values = geometry.quadratic(point.root, single=geometry.single)
+        pairs, amounts, reach = feasible.maximise(values)
+        excess = reach + feasible.pinned_value(values) - float((point.B * information).sum())
+        if kept and 1 - lower_bound(point.value, excess) / point.value <= tol:
+            break
         kept.append((pairs, amounts))
         matrices.append(geometry.information_of(pairs, amounts) + pinned)
         start = torch.cat([mix, torch.full((1,), 1.0 if not len(mix) else 0.2, dtype=torch.float64)])
@@ -97,7 +105,7 @@ def corrective_start(criterion: Criterion, feasible: Feasible, *, vertices: int)
     weights = feasible.pinned_weights()
     for share, (pairs, amounts) in zip(mix.tolist(), kept, strict=True):
         weights.index_add_(0, pairs, amounts * share)
-    return weights, vertices
+    return weights, passes
 
 
 def _mix(criterion: Criterion, matrices: Tensor, mix: Tensor) -> Tensor:

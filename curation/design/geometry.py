@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -42,7 +43,8 @@ class Geometry:
 
     features: (N, d) rows, prompt by prompt. offsets: (P + 1,) row where each prompt starts. prompt_weights: (P,),
     scaled to sum 1. edges: per prompt None (complete graph) or (E_x, 2) local candidate numbers with i < j.
-    Pairs are numbered prompt by prompt, lexicographically. Raises DesignError on inconsistent shapes.
+    single: whether solvers may price pairs in float32 until they are near the end (default: on a GPU). Pairs are
+    numbered prompt by prompt, lexicographically. Raises DesignError on inconsistent shapes.
     """
 
     def __init__(
@@ -53,10 +55,12 @@ class Geometry:
         prompt_weights: np.ndarray | None = None,
         edges: Sequence[np.ndarray | None] | None = None,
         device: str = "cpu",
+        single: bool | None = None,
     ) -> None:
         self.features: Tensor = torch.as_tensor(features, dtype=torch.float64, device=device).contiguous()
         self.offsets = np.asarray(offsets, dtype=np.int64)
         self.device = device
+        self.single = device.startswith("cuda") if single is None else single
         if self.features.ndim != 2 or self.offsets[-1] != self.features.shape[0] or self.offsets[0] != 0:
             raise DesignError("features and offsets disagree: the last offset must be the number of rows.")
         self.sizes = np.diff(self.offsets)
@@ -78,6 +82,11 @@ class Geometry:
         self.pair_offsets = np.concatenate([[0], np.cumsum(self.pair_counts)])
         self.pairs = int(self.pair_offsets[-1])
         self.buckets = self._make_buckets()
+
+    @cached_property
+    def pair_counts_tensor(self) -> Tensor:
+        """(P,) number of pairs of each prompt, on the device."""
+        return torch.as_tensor(self.pair_counts, device=self.device)
 
     @property
     def dim(self) -> int:
@@ -176,20 +185,31 @@ class Geometry:
             for part in self._chunks(bucket):
                 yield bucket, part
 
-    def quadratic(self, root: Tensor) -> Tensor:
-        """z' R R' z of every pair, one structured pass. root: R (d, k). Returns (pairs,) (METHOD.md section 5)."""
-        projected = self.features @ root
-        out = torch.zeros(self.pairs, dtype=torch.float64, device=self.device)
+    @cached_property
+    def _features_single(self) -> Tensor:
+        return self.features.to(torch.float32)
+
+    def quadratic(self, root: Tensor, *, single: bool = False) -> Tensor:
+        """z' R R' z of every pair, one structured pass. root: R (d, k). Returns (pairs,) (METHOD.md section 5).
+
+        single: compute in float32 (the values are float64 all the same); never for a certificate.
+        """
+        out = torch.empty(self.pairs, dtype=torch.float64, device=self.device)
+        features = self._features_single if single else self.features
+        root = root.to(features.dtype)
+        edges_only = all(bucket.size == 2 for bucket in self.buckets)
+        projected = features[:0] if edges_only else features @ root
         for bucket, part in self.parts():
-            block = projected[bucket.rows[part]]
-            if bucket.size == 2:
-                values = (block[:, 0] - block[:, 1]).square().sum(1, keepdim=True)
+            rows = bucket.rows[part]
+            if bucket.size == 2:  # one edge a prompt: differences first halve the work
+                values = ((features[rows[:, 0]] - features[rows[:, 1]]) @ root).square().sum(1, keepdim=True)
             else:
+                block = projected[rows]
                 gram = block @ block.transpose(1, 2)
                 norms = gram.diagonal(dim1=1, dim2=2)
                 flat = gram.flatten(1)[:, bucket.first * bucket.size + bucket.second]
                 values = (norms[:, bucket.first] + norms[:, bucket.second] - 2 * flat).clamp_min_(0)
-            self._scatter(bucket, part, values, out)
+            self._scatter(bucket, part, values.to(torch.float64), out)
         return out
 
     def linear(self, direction: Tensor) -> Tensor:
@@ -202,6 +222,14 @@ class Geometry:
         for bucket, part in self.parts():
             block = potential[bucket.rows[part]]
             self._scatter(bucket, part, block[:, bucket.first] - block[:, bucket.second], out)
+        return out
+
+    def sums(self, potential: Tensor) -> Tensor:
+        """potential_i + potential_j of every pair, for a value per candidate. potential: (N,). Returns (pairs,)."""
+        out = torch.zeros(self.pairs, dtype=potential.dtype, device=self.device)
+        for bucket, part in self.parts():
+            block = potential[bucket.rows[part]]
+            self._scatter(bucket, part, block[:, bucket.first] + block[:, bucket.second], out)
         return out
 
     def product(self, value: Tensor) -> Tensor:
@@ -227,6 +255,11 @@ class Geometry:
         for bucket, part in self.parts():
             values = self.gather(bucket, part, weights, fill=0.0)
             size = bucket.size
+            if size == 2:
+                rows = bucket.rows[part]
+                z = self.features[rows[:, 0]] - self.features[rows[:, 1]]
+                out += z.T @ (z * values)
+                continue
             laplacian = torch.zeros(len(values), size * size, dtype=torch.float64, device=self.device)
             laplacian[:, bucket.first * size + bucket.second] = -values
             laplacian = laplacian.view(-1, size, size)

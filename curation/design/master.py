@@ -4,57 +4,89 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
+from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from curation.design.criterion import Criterion
 from curation.design.feasible import Feasible
+from curation.design.interior import Rows, solve_interior
+from curation.design.linear import RowSet, multipliers_of, row_set
+from curation.design.prices import Multipliers
 from curation.design.quadratic import Polytope, solve_quadratic
+
+INTERIOR_LIMIT = 1500  # columns up to which an interior point stands in for pivoting that does not settle
 
 
 class Master:
     """Weights of a few active pairs, to be improved.
 
     weights: (pairs,) the whole design. information: its (d, d). active: (m,) pair numbers. The columns A (m, d) are
-    the only place where pair vectors are held together; a prompt whose total leaves it no choice is left out.
+    the only place where pair vectors are held together; a prompt whose total leaves it no choice is left out. Sums of
+    one kind are pivoted (quadratic.py), overlapping ones take the interior point. `prices` are its multipliers then.
     """
 
     def __init__(
         self, criterion: Criterion, feasible: Feasible, weights: Tensor, information: Tensor, active: Tensor
     ) -> None:
         self.criterion, self.feasible, self.weights, self.information = criterion, feasible, weights, information
+        self.prices: Multipliers | None = None
+        self.rows: RowSet | None = None
         prompt = torch.as_tensor(feasible.geometry.prompt_of(active), device=active.device)
-        totals, movable = self._totals(active, prompt)
-        self.active, prompt, totals = active[movable], prompt[movable], totals[movable]
+        if pivots(feasible):
+            totals, movable = self._totals(active, prompt)
+            self.active, prompt, totals = active[movable], prompt[movable], totals[movable]
+        else:
+            self.active = active
+            held = weights.clone()
+            held[active] = 0.0
+            held[feasible.pinned] = 0.0
+            self.rows = row_set(feasible, active, held)
+            full = self.rows.rows.limit <= 1e-12 * max(float(self.rows.rows.limit.max(initial=0.0)), 1e-300)
+            if full.any():  # a full row lets nothing in: without its newcomers the program keeps an interior
+                stuck = np.asarray(self.rows.rows.most[full].sum(0)).ravel() > 0
+                self.active = active[torch.as_tensor(~stuck, device=active.device)]
+                self.rows = row_set(feasible, self.active, held)
         self.columns = feasible.geometry.vectors(self.active)
         self.current = weights[self.active].clone()
-        self.polytope = self._polytope(prompt, totals)
+        self.price = None if feasible.price is None else feasible.price[self.active]
+        if self.rows is None:
+            self.polytope = self._polytope(prompt, totals)
 
     def _totals(self, active: Tensor, prompt: Tensor) -> tuple[Tensor, Tensor]:
         """What each active pair's prompt may hold within the master, and which active pairs can move at all."""
         feasible, weights, prompts = self.feasible, self.weights, self.feasible.geometry.prompts
         everything = torch.ones_like(active, dtype=torch.bool)
-        if not feasible.per_prompt:
+        if feasible.spread == "free":
             return torch.full_like(weights[active], math.inf), everything
         zeros = torch.zeros(prompts, dtype=torch.float64, device=weights.device)
-        inside = zeros.index_add(0, prompt, weights[active])
+        inside = zeros.index_add(0, prompt, feasible.spend(weights[active], active))
         if feasible.spread == "balanced":  # one active pair and nothing to trade with: a constant
             return inside[prompt], torch.bincount(prompt, minlength=prompts)[prompt] > 1
-        chosen = weights > 0
+        support = weights.nonzero().squeeze(1)
         if feasible.blocked is not None:
-            chosen &= ~feasible.blocked
-        support = chosen.nonzero().squeeze(1)
+            support = support[~feasible.blocked[support]]
         owner = torch.as_tensor(feasible.geometry.prompt_of(support), device=weights.device)
         used = zeros.index_add(0, owner, weights[support])
         totals = torch.maximum(feasible.totals - used + inside, inside)
-        return totals[prompt], totals[prompt] > 1e-9 * feasible.totals[prompt]  # the rest of a full prompt is held
+        room = torch.isinf(totals) | (totals > 1e-9 * feasible.totals)
+        return totals[prompt], room[prompt]  # the rest of a full prompt is held
 
     def _polytope(self, prompt: Tensor, totals: Tensor) -> Polytope:
+        """Bounds and sums in units of spend."""
         feasible = self.feasible
-        upper = torch.full_like(self.current, feasible.upper)
-        everything = float(self.current.sum())
-        if not feasible.per_prompt or not len(self.active):
+        spent = self._spend(self.current)
+        upper = self._spend(torch.full_like(self.current, feasible.upper))
+        everything = float(spent.sum())
+        if not len(self.active):
             return Polytope(upper, None, None, False, everything)
+        if feasible.spread == "free":
+            if len(feasible.block_totals) == 1:
+                return Polytope(upper, None, None, False, everything)
+            present, group = feasible.block[prompt].unique(return_inverse=True)
+            sums = torch.zeros(len(present), dtype=torch.float64, device=prompt.device).index_add_(0, group, spent)
+            return Polytope(upper, group, sums, True, None)
         present, group = prompt.unique(return_inverse=True)
         group_totals = torch.zeros(len(present), dtype=torch.float64, device=prompt.device)
         group_totals[group] = totals
@@ -67,6 +99,9 @@ class Master:
         group_totals = torch.where(reach <= group_totals, torch.full_like(reach, math.inf), group_totals)
         return Polytope(upper, group, group_totals, False, everything)
 
+    def _spend(self, weights: Tensor) -> Tensor:
+        return weights if self.price is None else weights * self.price
+
     def improve(self, target: float, *, steps: int = 12) -> Tensor:
         """Newton steps until the predicted decrease of f is under target. Returns the new weights (pairs,)."""
         if not len(self.active):
@@ -74,13 +109,11 @@ class Master:
         information = self.information
         for _ in range(steps):
             point = self.criterion.at(information)
-            gradient = -(self.columns @ point.root).square().sum(1)
-            half = torch.linalg.solve_triangular(point.factor, self.columns.T, upper=False).T
             across = self.columns @ point.root
-            hessian = 2 * (half @ half.T) * (across @ across.T)
-            linear = gradient - hessian @ self.current
-            solution = solve_quadratic(hessian, linear, self.polytope, self.current)
-            goal = solution.x if solution.optimal else self._vertex(gradient)
+            gradient = -across.square().sum(1)
+            half = torch.linalg.solve_triangular(point.factor, self.columns.T, upper=False).T
+            hessian = (half @ half.T).mul_(across @ across.T).mul_(2)
+            goal = self._goal(hessian, gradient)
             direction = goal - self.current
             slope = float(gradient @ direction)
             if slope >= 0 or -slope < 1e-15 * point.value:
@@ -98,6 +131,45 @@ class Master:
         weights[self.active] = torch.where(self.current > 1e-13 * scale, self.current, torch.zeros_like(self.current))
         return weights
 
+    def _goal(self, hessian: Tensor, gradient: Tensor) -> Tensor:
+        """Where the quadratic model is lowest within the constraints. Returns (m,)."""
+        linear = gradient - hessian @ self.current
+        if self.rows is not None:
+            upper = np.full(len(self.active), self.feasible.upper)
+            found = solve_interior(hessian.cpu().numpy(), linear.cpu().numpy(), self.rows.rows, upper)
+            self.prices = multipliers_of(self.feasible, self.rows, -found.equal_price, found.most_price)
+            if not found.optimal:
+                return self.current
+            x = np.where(found.x > 1e-10 * found.x.max(), found.x, 0.0)
+            return torch.as_tensor(x, device=gradient.device)
+        if self.price is not None:  # in units of spend every sum has coefficients of one
+            hessian, linear = hessian / (self.price[:, None] * self.price), linear / self.price
+        solution = solve_quadratic(hessian, linear, self.polytope, self._spend(self.current))
+        if solution.optimal:
+            return solution.x if self.price is None else solution.x / self.price
+        goal = self._by_interior(hessian, linear) if len(self.active) <= INTERIOR_LIMIT else None
+        return self._vertex(gradient) if goal is None else goal
+
+    def _by_interior(self, hessian: Tensor, linear: Tensor) -> Tensor | None:
+        """The same in units of spend, where pivoting did not settle; None where this does not either."""
+        polytope, m = self.polytope, len(self.active)
+        total = csr_matrix(np.ones((1, m))), np.array([polytope.total or 0.0])
+        none = csr_matrix((0, m)), np.zeros(0)
+        groups = none
+        if polytope.group is not None and polytope.group_totals is not None:
+            finite = torch.isfinite(polytope.group_totals).cpu().numpy()
+            at = (polytope.group.cpu().numpy(), np.arange(m))
+            groups = (
+                csr_matrix((np.ones(m), at), shape=(len(finite), m))[finite],
+                polytope.group_totals.cpu().numpy()[finite],
+            )
+        rows = Rows(*groups, *none) if polytope.equality else Rows(*total, *groups)
+        found = solve_interior(hessian.cpu().numpy(), linear.cpu().numpy(), rows, polytope.upper.cpu().numpy())
+        if not found.optimal:
+            return None
+        x = torch.as_tensor(np.where(found.x > 1e-10 * found.x.max(), found.x, 0.0), device=hessian.device)
+        return x if self.price is None else x / self.price
+
     def _step(self, information: Tensor, change: Tensor, value: float, slope: float) -> float:
         step = 1.0
         while step > 1e-8:
@@ -110,13 +182,19 @@ class Master:
         """Best vertex of the master's polytope, greedily: the direction to fall back on. Returns (m,)."""
         polytope = self.polytope
         goal = torch.zeros_like(self.current)
-        rest_total = float(self.current.sum()) if polytope.total is None else polytope.total
+        worth = gradient if self.price is None else gradient / self.price
+        rest_total = float(self._spend(self.current).sum()) if polytope.total is None else polytope.total
         rest = None if polytope.group_totals is None else polytope.group_totals.clone()
-        for e in gradient.argsort().tolist():
+        for e in worth.argsort().tolist():
             amount = min(rest_total, float(polytope.upper[e]))
             if rest is not None and polytope.group is not None:
                 amount = min(amount, float(rest[polytope.group[e]]))
                 rest[polytope.group[e]] -= amount
             goal[e] = amount
             rest_total -= amount
-        return goal
+        return goal if self.price is None else goal / self.price
+
+
+def pivots(feasible: Feasible) -> bool:
+    """Whether the sums are of one kind (prompts or strata, and one total), which pivoting can hold."""
+    return feasible.laminar and not (feasible.spread == "capped" and len(feasible.block_totals) > 1)

@@ -18,11 +18,15 @@ from curation.design.certificate import Certificate, certify, lower_bound
 from curation.design.criterion import Criterion
 from curation.design.feasible import Feasible
 from curation.design.frank_wolfe import corrective_start
-from curation.design.master import Master
+from curation.design.master import Master, pivots
+from curation.design.prices import Multipliers, prices
 from curation.design.result import Design, Progress, Step
+from curation.design.warm import adapted
 
+ROUGH = 1e-3  # gap above which passes may run in float32
 PER_PROMPT = 3  # pairs of one prompt that may enter at once
 MAX_COLUMNS = 4000  # columns of one master
+MAX_OVERLAPPING = 1200  # the same where sums overlap and every step is an interior-point program
 
 
 def newton(
@@ -33,23 +37,35 @@ def newton(
     max_passes: int = 200,
     max_seconds: float = 600.0,
     progress: Progress | None = None,
+    start: Tensor | None = None,
 ) -> Design:
-    """Solve the design to gap and open <= tol. `stopped` says so when something else ended it."""
+    """Solve the design to gap and open <= tol. `stopped` says so when something else ended it.
+
+    start: (pairs,) weights of a similar problem's design, to go on from where that is possible. Passes may run in
+    float32 while the gap is large (Geometry.single); the bound kept and the final certificate never do.
+    """
     started = time.perf_counter()
     geometry = feasible.geometry
-    uniform = criterion.value(geometry.information(feasible.uniform()))
-    weights, passes = _start(criterion, feasible)
+    uniform = criterion.value(feasible.uniform_information())
+    warm = None if start is None else adapted(criterion, feasible, start)
+    weights, passes = (warm, 1) if warm is not None else _start(criterion, feasible, tol)
     best, trace, stopped = 0.0, [], "passes"
     best_weights, best_value = weights, math.inf
-    stalled = 0
+    stalled, rough = 0, True
+    multipliers: Multipliers | None = None
     while passes < max_passes:
         information = geometry.information(weights)
         point = criterion.at(information)
-        values = geometry.quadratic(point.root)
+        single = geometry.single and rough
+        values = geometry.quadratic(point.root, single=single)
         passes += 1
         pairs, _, reach = feasible.maximise(values)
         excess = reach + feasible.pinned_value(values) - float(values @ weights)
-        best = max(best, lower_bound(point.value, excess))
+        bound = lower_bound(point.value, excess)
+        if single and (1 - bound / point.value < ROUGH or stalled):
+            rough = False  # near the end: the same point again, in float64
+            continue
+        best = best if single else max(best, bound)
         if point.value < best_value * (1 - 1e-13):
             best_value, best_weights, stalled = point.value, weights.clone(), 0
         else:
@@ -67,22 +83,25 @@ def newton(
         if stalled >= 3:
             stopped = "no further progress in double precision"
             break
-        active = _choose_columns(feasible, weights, values, pairs)
+        found = multipliers if multipliers is not None else prices(feasible, weights, values)
+        active = _choose_columns(feasible, weights, values, found.excess(feasible, values), pairs, stalled)
         master = Master(criterion, feasible, weights, information, active)
-        target = 0.02 * min(max(point.value - best, 0.0), excess)
+        target = 0.02 * min(max(point.value - max(best, bound), 0.0), excess)
         weights = master.improve(target)
+        multipliers = master.prices
         trace[-1] = Step(passes, trace[-1].seconds, best_value, now.gap, now.open, len(active))
     final = certify(criterion, feasible, best_weights)
     final = Certificate(final.objective, min(max(final.lower_bound, best), final.objective), final.uniform)
     return Design(best_weights, final, passes + 1, "newton", stopped, tuple(trace))
 
 
-def _start(criterion: Criterion, feasible: Feasible) -> tuple[Tensor, int]:
+def _start(criterion: Criterion, feasible: Feasible, tol: float) -> tuple[Tensor, int]:
     """A feasible start on few pairs: for the simplex many pairs of large q alike, else corrective Frank-Wolfe."""
     geometry = feasible.geometry
-    if not (math.isinf(feasible.upper) and feasible.spread == "free"):
-        return corrective_start(criterion, feasible, vertices=4 if feasible.per_prompt else 9)
-    values = geometry.quadratic(criterion.at(geometry.information(feasible.uniform())).root)
+    simple = feasible.laminar and feasible.price is None and len(feasible.block_totals) == 1
+    if not (math.isinf(feasible.upper) and feasible.spread == "free" and simple):
+        return corrective_start(criterion, feasible, vertices=4 if feasible.per_prompt else 9, tol=tol)
+    values = geometry.quadratic(criterion.at(feasible.uniform_information()).root)
     if feasible.blocked is not None:
         values = values.masked_fill(feasible.blocked, -math.inf)
     available = geometry.pairs - (0 if feasible.blocked is None else int(feasible.blocked.sum()))
@@ -92,73 +111,49 @@ def _start(criterion: Criterion, feasible: Feasible) -> tuple[Tensor, int]:
     return weights, 1
 
 
-def prices(feasible: Feasible, weights: Tensor, values: Tensor) -> tuple[Tensor, float]:
-    """Threshold of each prompt, (P,), and of the whole: the q at which a pair is worth a label of this design.
+def _choose_columns(
+    feasible: Feasible, weights: Tensor, values: Tensor, excess: Tensor, vertex: Tensor, stalled: int
+) -> Tensor:
+    """Pair numbers of the next master: chosen in part, whole but near their threshold, and the most violated.
 
-    It is the sum of the multipliers of the pair's groups (prompt total, budget). Estimated from the pairs chosen in
-    part; where a prompt has none, from the worst pair it takes whole. Exact at the optimum up to its freedom.
+    values: (pairs,) q. excess: (pairs,) q over the threshold, overwritten. vertex: the pairs of the best linear
+    response. stalled: rounds without progress; each widens what counts as near.
     """
-    geometry = feasible.geometry
-    free = weights > 0
+    support = weights.nonzero().squeeze(1)
+    over = excess[support]
+    most = MAX_COLUMNS if pivots(feasible) else MAX_OVERLAPPING
+    w = weights[support]
+    at_bound = w >= feasible.upper * (1 - 1e-9)
+    inside = torch.ones_like(at_bound)
     if feasible.blocked is not None:
-        free &= ~feasible.blocked
-    support = free.nonzero().squeeze(1)
-    q, w = values[support], weights[support]
-    prompt = torch.as_tensor(geometry.prompt_of(support), device=values.device)
-    partial = torch.ones_like(q, dtype=torch.bool)
+        inside = ~feasible.blocked[support]
+    margin = 0.0
+    partial = inside & ~at_bound
+    parts = [support[partial]]
     if math.isfinite(feasible.upper):
-        partial = w < feasible.upper * (1 - 1e-9)
-    size = geometry.prompts
-    zeros = torch.zeros(size, dtype=torch.float64, device=values.device)
-    mass = zeros.index_add(0, prompt[partial], w[partial])
-    mean = zeros.index_add(0, prompt[partial], w[partial] * q[partial]) / mass.clamp_min(1e-300)
-    worst = torch.full_like(zeros, math.inf).scatter_reduce(0, prompt, q, "amin")
-    used = zeros.index_add(0, prompt, w)
-    by_prompt = torch.where(mass > 0, mean, worst)
-    if feasible.spread == "balanced":
-        return torch.where(torch.isinf(by_prompt), torch.full_like(by_prompt, math.inf), by_prompt), 0.0
-    slack = used < feasible.totals * (1 - 1e-9) if feasible.per_prompt else torch.ones_like(used, dtype=torch.bool)
-    open_partial = partial & slack[prompt]
-    if bool(open_partial.any()):
-        overall = float((w[open_partial] @ q[open_partial]) / w[open_partial].sum())
-    else:  # no prompt with room holds a pair in part: what the least of the chosen pairs is worth
-        overall = float(q.min()) if len(q) else math.inf
-    whole = torch.full_like(by_prompt, overall)
-    return torch.where(slack, whole, torch.maximum(by_prompt, whole)), overall
-
-
-def _choose_columns(feasible: Feasible, weights: Tensor, values: Tensor, vertex: Tensor) -> Tensor:
-    """Pair numbers of the next master: chosen in part, whole but near their threshold, and the most violated."""
-    geometry = feasible.geometry
-    threshold, _ = prices(feasible, weights, values)
-    repeats = torch.as_tensor(geometry.pair_counts, device=values.device)
-    violation = values - threshold.repeat_interleave(repeats)
-    at_bound = weights >= feasible.upper * (1 - 1e-9)
-    inside = (weights > 0) & ~at_bound
-    if feasible.blocked is not None:
-        inside &= ~feasible.blocked
-        at_bound |= feasible.blocked
-        violation = violation.masked_fill(feasible.blocked, -math.inf)
-    margin = 0.02 * float(values[inside].mean()) if bool(inside.any()) else 0.0
-    leaving = at_bound & (violation < margin) & torch.isfinite(violation) if math.isfinite(feasible.upper) else None
-    inside_pairs = inside.nonzero().squeeze(1)
-    entering = _most_violated(feasible, violation.masked_fill(weights > 0, -math.inf))
+        typical = parts[0] if bool(partial.any()) else support[inside]
+        if len(typical):
+            margin = 0.02 * 10**stalled * float(values[typical].mean())
+        leaving = inside & at_bound & torch.isfinite(over)
+        if pivots(feasible):  # else every pair of a full row may have to make room for another
+            leaving &= over < margin
+        pairs = support[leaving]
+        parts.append(pairs[over[leaving].argsort()][: most // 2])
     vertex = vertex[weights[vertex] <= 0]
-    vertex = vertex[violation[vertex].argsort(descending=True)]
-    parts = [inside_pairs, entering, vertex[: max(300, MAX_COLUMNS // 4)]]
-    if leaving is not None:
-        pairs = leaving.nonzero().squeeze(1)
-        parts.append(pairs[violation[pairs].argsort()][: MAX_COLUMNS // 2])
+    vertex = vertex[excess[vertex].argsort(descending=True)]
+    parts.append(vertex[: max(300, most // 4)])
+    excess[support] = -math.inf
+    parts.append(_most_violated(feasible, excess))
     return torch.cat(parts).unique()
 
 
-def _most_violated(feasible: Feasible, violation: Tensor) -> Tensor:
+def _most_violated(feasible: Feasible, excess: Tensor) -> Tensor:
     """The best few pairs above the threshold of each prompt, then the best of those overall."""
     geometry = feasible.geometry
     limit = max(300, 2 * geometry.dim, min(geometry.prompts, MAX_COLUMNS // 4))
     numbers, amounts = [], []
     for bucket, part in geometry.parts():
-        block = geometry.gather(bucket, part, violation, fill=-math.inf)
+        block = geometry.gather(bucket, part, excess, fill=-math.inf)
         best, number = geometry.best_pairs(bucket, part, block, PER_PROMPT)
         wanted = best > 0
         numbers.append(number[wanted])

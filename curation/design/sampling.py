@@ -6,9 +6,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import csr_matrix, vstack
 from torch import Tensor
 
 from curation.design.feasible import Feasible
+from curation.design.walk import walk
 from curation.errors import DesignError
 
 SNAP = 1e-9  # inclusions closer than this to a whole number are that number
@@ -65,38 +67,104 @@ def pivotal(probabilities: np.ndarray, rng: np.random.Generator) -> tuple[np.nda
 def sample(feasible: Feasible, weights: Tensor, *, seed: int) -> Batch:
     """Draw a batch whose inclusion probabilities are exactly pi = n w: inside each prompt first, then across.
 
-    weights: (pairs,). Prompt totals are met to the whole number below or above; the batch has exactly n labels.
+    weights: (pairs,). Totals of prompts and strata are met to the whole number below or above; the batch has exactly n
+    labels (with costs: the budget is met in expectation). Generator shares are kept in every draw (see walk.py).
     Raises DesignError where the weights do not sum to the budget.
     """
     rng = np.random.default_rng(seed)
     support = (weights > 0).nonzero().squeeze(1).cpu().numpy()
-    inclusion = weights.cpu().numpy()[support] * feasible.budget
+    inclusion = weights.cpu().numpy()[support] * feasible.labels
     copies, fraction = _split(inclusion)
     open_units = np.flatnonzero(fraction > 0)
-    prompt = feasible.geometry.prompt_of(support[open_units])
-    leftover, chances = [], []
-    starts = np.flatnonzero(np.diff(prompt, prepend=-1)) if len(prompt) else np.zeros(0, dtype=np.int64)
-    for start, stop in zip(starts, [*starts[1:], len(prompt)], strict=True):
-        order = open_units[start:stop][rng.permutation(stop - start)]
-        taken, carried, chance = pivotal(fraction[order], rng)
-        copies[order[taken]] += 1
-        if carried >= 0:
-            leftover.append(order[carried])
-            chances.append(chance)
-    across = rng.permutation(len(leftover))
-    units, chance_of = np.array(leftover, dtype=np.int64)[across], np.array(chances)[across]
-    taken, carried, chance = pivotal(chance_of, rng)
-    copies[units[taken]] += 1
-    if carried >= 0:
-        if min(chance, 1.0 - chance) > 1e-3:
-            raise DesignError(f"the weights sum to a fraction of a label ({chance:.3g} left over); solve again.")
-        copies[units[carried]] += round(chance)
-    if int(copies.sum()) != feasible.budget:
-        raise DesignError(
-            f"the design holds {int(copies.sum())} labels where {feasible.budget} were asked; solve again."
-        )
+    if feasible.shares:
+        taken = _walked(feasible, support, copies, fraction, open_units, rng)
+        copies[open_units[taken]] += 1
+    else:
+        copies = _by_pivots(feasible, support, copies, fraction, open_units, rng)
+    wanted = round(feasible.labels)
+    if feasible.price is None and int(copies.sum()) != wanted:
+        raise DesignError(f"the design holds {int(copies.sum())} labels where {wanted} were asked; solve again.")
     kept = copies > 0
     return Batch(support[kept], copies[kept], inclusion[kept])
+
+
+def _by_pivots(
+    feasible: Feasible,
+    support: np.ndarray,
+    copies: np.ndarray,
+    fraction: np.ndarray,
+    open_units: np.ndarray,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Copies after pivotal sampling inside each prompt, then inside each stratum, then across strata."""
+    prompt = feasible.geometry.prompt_of(support[open_units])
+    units, chances = _settle(open_units, fraction[open_units], prompt, copies, rng)
+    block = feasible.block.cpu().numpy()[feasible.geometry.prompt_of(support[units])]
+    order = np.argsort(block, kind="stable")
+    units, chances = _settle(units[order], chances[order], block[order], copies, rng)
+    across = rng.permutation(len(units))
+    taken, carried, chance = pivotal(chances[across], rng)
+    copies[units[across][taken]] += 1
+    if carried >= 0:
+        if feasible.price is None and min(chance, 1.0 - chance) > 1e-3:
+            raise DesignError(f"the weights sum to a fraction of a label ({chance:.3g} left over); solve again.")
+        copies[units[across][carried]] += int(rng.random() < chance) if feasible.price is not None else round(chance)
+    return copies
+
+
+def _settle(
+    units: np.ndarray, chances: np.ndarray, group: np.ndarray, copies: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pivotal sampling inside each run of equal groups. Returns the units left undecided and their chances."""
+    leftover, rest = [], []
+    if not len(group):
+        return units, chances
+    starts = np.flatnonzero(np.diff(group, prepend=-1))
+    for start, stop in zip(starts, [*starts[1:], len(group)], strict=True):
+        order = rng.permutation(stop - start) + start
+        taken, carried, chance = pivotal(chances[order], rng)
+        copies[units[order[taken]]] += 1
+        if carried >= 0:
+            if chance > 1 - SNAP or chance < SNAP:
+                copies[units[order[carried]]] += round(chance)
+                continue
+            leftover.append(units[order[carried]])
+            rest.append(chance)
+    return np.array(leftover, dtype=np.int64), np.array(rest)
+
+
+def _walked(
+    feasible: Feasible,
+    support: np.ndarray,
+    copies: np.ndarray,
+    fraction: np.ndarray,
+    units: np.ndarray,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Which units to take, (m,) bool, by a walk inside every count: prompts, strata, the whole and the shares."""
+    geometry = feasible.geometry
+    prompt = geometry.prompt_of(support[units])
+    order = np.lexsort((rng.random(len(units)), prompt))
+    x, prompt, pairs = fraction[units][order], prompt[order], support[units][order]
+    column = np.arange(len(x))
+    rows, low, high = [], [], []
+    block = feasible.block.cpu().numpy()[prompt]
+    for group in (prompt, block, np.zeros(len(x), dtype=np.int64)):
+        present, at = np.unique(group, return_inverse=True)
+        rows.append(csr_matrix((np.ones(len(x)), (at, column)), shape=(len(present), len(x))))
+        sums = np.bincount(at, weights=x)
+        low.append(np.floor(sums + 1e-7))
+        high.append(np.ceil(sums - 1e-7))
+    from curation.design.tally import Tally  # counts shares the way every whole batch is counted
+
+    tally = Tally(feasible, feasible.pinned_weights())
+    touch, whole = tally.touches(pairs), tally.touches(support)
+    rows.append(csr_matrix(touch.T.astype(float)))
+    low.append(np.full(len(tally.names), -np.inf))
+    high.append(tally.share_high - copies @ whole)
+    taken = np.zeros(len(units), dtype=bool)
+    taken[order] = walk(x, vstack(rows).tocsr(), np.concatenate(low), np.concatenate(high), rng)
+    return taken
 
 
 def _split(inclusion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -114,18 +182,18 @@ def paper(feasible: Feasible, weights: Tensor, *, seed: int) -> Batch:
     """
     rng = np.random.default_rng(seed)
     geometry = feasible.geometry
-    limit = feasible.upper * feasible.budget  # r
+    limit = feasible.upper * feasible.labels  # r
     support = (weights > 0).nonzero().squeeze(1).cpu().numpy()
     prompt = geometry.prompt_of(support)
     caps = np.ceil(feasible.prompt_labels - 1e-9)
     chance = weights.cpu().numpy()[support].copy()
     copies = np.zeros(len(support), dtype=np.int64)
     used = np.zeros(geometry.prompts, dtype=np.int64)
-    for drawn in range(feasible.budget):
+    for drawn in range(round(feasible.labels)):
         cumulative = np.cumsum(chance)
         if cumulative[-1] <= 0:
             raise DesignError(
-                f"sequential draws ran out of pairs after {drawn} of {feasible.budget} labels (the design's support "
+                f"sequential draws ran out of pairs after {drawn} of {feasible.labels:g} labels (the design's support "
                 "under its caps is smaller than the budget); use --select sample."
             )
         unit = int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))

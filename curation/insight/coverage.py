@@ -62,7 +62,7 @@ def coverage(
     """Coverage of the design, the drawn batch, uniform sampling and the ceiling. information: (d, d) each."""
     geometry = feasible.geometry
     mu, U = fisher_directions(criterion)
-    uniform = geometry.information(feasible.uniform())
+    uniform = feasible.uniform_information()
     basis = torch.as_tensor(U, device=geometry.device)
     prior = float(criterion.prior.diagonal().mean())
     ceiling = _ceilings(feasible, basis, mu)

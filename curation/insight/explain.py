@@ -11,7 +11,7 @@ from torch import Tensor
 from curation.design.criterion import Criterion, cholesky
 from curation.design.feasible import Feasible
 from curation.design.geometry import Geometry
-from curation.design.newton import prices
+from curation.design.prices import prices
 from curation.design.result import Design
 
 NAMED = 3  # directions named for a pair
@@ -71,10 +71,10 @@ def scores(
     geometry = feasible.geometry
     values = geometry.quadratic(criterion.at(geometry.information(design.weights)).root)
     average = float(values @ design.weights)
-    threshold, _ = prices(feasible, design.weights, values)
+    threshold = prices(feasible, design.weights, values).threshold(feasible)
     chosen = torch.as_tensor(np.asarray(pairs, dtype=np.int64), device=geometry.device)
     q = values[chosen]
-    limit = threshold[torch.as_tensor(geometry.prompt_of(chosen), device=geometry.device)]
+    limit = threshold[chosen]
     margin = torch.where(limit > 0, q / limit, torch.full_like(q, torch.inf))
     return (q / average).cpu().numpy(), margin.cpu().numpy()
 
@@ -100,24 +100,24 @@ def explain(
     return Explanations(
         pairs=pairs,
         weights=weights,
-        inclusion=weights * feasible.budget,
+        inclusion=weights * feasible.labels,
         score=score,
         margin=margin,
         leverage=leverage.cpu().numpy(),
-        drop_cost=(_drop(q, leverage, feasible.budget) / point.value).cpu().numpy(),
+        drop_cost=(_drop(q, leverage, feasible.labels) / point.value).cpu().numpy(),
         feature_distance=z.norm(dim=1).cpu().numpy(),
         directions=np.pad(top.indices.cpu().numpy(), ((0, 0), (0, missing))),
         shares=np.pad(shares.cpu().numpy(), ((0, 0), (0, missing))),
     )
 
 
-def _drop(q: Tensor, leverage: Tensor, n: int) -> Tensor:
+def _drop(q: Tensor, leverage: Tensor, n: float) -> Tensor:
     """Rise of f when one label of a pair goes (Sherman-Morrison): (q/n) / (1 - l/n)."""
     return (q / n) / (1 - leverage / n)
 
 
 def drop_price(
-    criterion: Criterion, batch_information: Tensor, vectors: Tensor, budget: int, *, copies: np.ndarray | None = None
+    criterion: Criterion, batch_information: Tensor, vectors: Tensor, budget: float, *, copies: np.ndarray | None = None
 ) -> float:
     """Rise of f when a set of labels is dropped, as a fraction of f (Woodbury's block formula).
 
@@ -159,7 +159,7 @@ def best_replacement(
     Admissible: not in the batch, not excluded, and its prompt has room: any prompt under its cap (capped, free), the
     dropped pair's own prompt where totals are fixed (balanced). One structured pass for q, one for the leverage.
     """
-    geometry, n = feasible.geometry, feasible.budget
+    geometry, n = feasible.geometry, feasible.labels
     before = criterion.value(batch_information)
     z = geometry.vectors(np.array([dropped]))
     information = batch_information - z.T @ z / n
