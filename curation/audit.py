@@ -156,6 +156,21 @@ def save_batch(
     )
 
 
+NO_INCLUSION = {
+    "paper": "sequential draws have no known inclusion probabilities",
+    "exact": "the batch was rounded and improved by exchange, not drawn: it has no inclusion probabilities",
+}
+
+
+def _plain(value: Any) -> Any:
+    """The value in strict JSON: infinities as text, wherever they are."""
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return "inf" if isinstance(value, float) and math.isinf(value) else value
+
+
 def _manifest(
     solved: Solved, identity: str, key: str, pinned: Sequence[LocalPair], excluded: Sequence[LocalPair]
 ) -> dict[str, Any]:
@@ -168,10 +183,7 @@ def _manifest(
         "pool": {"name": pool.name, "fingerprint": pool.fingerprint},
         "features": {"fingerprint": table.fingerprint, "metadata": table.metadata, "extra_ids": table.extra_ids},
         "space": {**asdict(solved.prepared.space.settings), "fingerprint": solved.prepared.space.fingerprint},
-        "settings": {
-            key: ("inf" if isinstance(value, float) and math.isinf(value) else value)
-            for key, value in asdict(solved.settings).items()
-        },
+        "settings": _plain(asdict(solved.settings)),
         "overlap_labels": solved.overlap,
         "pinned": [list(pair) for pair in pinned],
         "excluded": [list(pair) for pair in excluded],
@@ -181,9 +193,7 @@ def _manifest(
         "signed": False,
         **{name: value for name, value in summary(solved).items() if name not in ("budget",)},
         "baseline_notes": {name: rule.note for name, rule in solved.baselines.items()},
-        "inclusion_note": None
-        if solved.batch.inclusion is not None
-        else "sequential draws have no known inclusion probabilities",
+        "inclusion_note": None if solved.batch.inclusion is not None else NO_INCLUSION[solved.settings.select],
         "versions": {
             "pairwright": __version__,
             "python": platform.python_version(),

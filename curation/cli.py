@@ -318,16 +318,19 @@ def export(
 
 @app.command()
 def bench(
-    prompts: Annotated[int, typer.Option(help="Prompts of the generator.")] = 805,
-    candidates: Annotated[int, typer.Option(help="Candidates per prompt.")] = 19,
-    dim: Annotated[int, typer.Option(help="Dimensions.")] = 128,
-    repeats: Annotated[int, typer.Option(help="Runs of each row; the median is shown.")] = 5,
+    repeats: Annotated[int, typer.Option(min=1, help="Runs of each row; the median is shown.")] = 5,
+    out: Annotated[Path | None, typer.Option(help="Folder for bench.json, bench.md and gap.html.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Tiny shapes: only to see that it works.")] = False,
+    device: DeviceOpt = "cpu",
     as_json: JsonOpt = False,
 ) -> None:
-    """Time the solver on a stated generator; prints the table of the README."""
-    from curation.bench import run, table
+    """Time the solver and its rivals on stated generators; prints the table of the README (about ten minutes)."""
+    from curation.bench import run, table, write
+    from curation.device import resolve_device
 
-    result = run(prompts=prompts, candidates=candidates, dim=dim, repeats=repeats)
+    result = run(repeats=repeats, quick=quick, device=resolve_device(device), say=say)
+    if out is not None:
+        write(result, out)
     emit(result, as_json, table(result))
 
 

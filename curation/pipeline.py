@@ -181,14 +181,24 @@ def design_problem(
 
 
 def run_solver(
-    criterion: Criterion, feasible: Feasible, settings: DesignSettings, progress: ProgressCallback | None = None
+    criterion: Criterion,
+    feasible: Feasible,
+    settings: DesignSettings,
+    progress: ProgressCallback | None = None,
+    *,
+    start: torch.Tensor | None = None,
 ) -> Design:
-    """The design by the solver that was asked for."""
+    """The design by the solver that was asked for. start: weights of a similar design, to go on from.
+
+    A batch is never drawn from a design that was started so: the same settings must give the same batch, whatever was
+    looked at before.
+    """
     from curation.design.frank_wolfe import frank_wolfe
     from curation.design.newton import newton
 
-    solver = newton if settings.solver == "newton" else frank_wolfe
-    return solver(criterion, feasible, tol=settings.tol, progress=progress)
+    if settings.solver == "newton":
+        return newton(criterion, feasible, tol=settings.tol, progress=progress, start=start)
+    return frank_wolfe(criterion, feasible, tol=settings.tol, progress=progress)
 
 
 def select_batch(criterion: Criterion, feasible: Feasible, design: Design, settings: DesignSettings) -> Batch:
@@ -274,6 +284,8 @@ def solve(
 
 def summary(solved: Solved) -> dict[str, Any]:
     """The figures of a run, as `solve --json` prints them."""
+    from curation.design.feasible import resolve_spread
+
     pool, certificate, settings = solved.prepared.pool, solved.design.certificate, solved.settings
     return {
         "prompts": len(pool.prompts),
@@ -290,7 +302,7 @@ def summary(solved: Solved) -> dict[str, Any]:
         "select": settings.select,
         "fisher": solved.prepared.probabilities.kind,
         "fisher_reason": solved.prepared.probabilities.reason,
-        "spread": solved.feasible.spread,
+        "spread": resolve_spread(solved.prepared.geometry, settings.spread),
         "objective": certificate.objective,
         "lower_bound": certificate.lower_bound,
         "gap": certificate.gap,
@@ -319,14 +331,15 @@ def budget_frontier(
     from dataclasses import replace
 
     criterion, _ = design_problem(prepared, settings)
-    rows = []
+    rows, last = [], None
     for budget in budgets:
         try:
             _, feasible = design_problem(prepared, replace(settings, budget=budget))
         except DesignError:
             continue  # above the pool: the frontier ends there
         scaled = replace(criterion, prior=criterion.prior * (settings.budget / budget))
-        design = run_solver(scaled, feasible, replace(settings, tol=1e-3))
+        design = run_solver(scaled, feasible, replace(settings, tol=1e-3), start=last)
+        last = design.weights
         factor = settings.budget / budget
         rows.append((budget, design.certificate.objective * factor, design.certificate.uniform * factor))
     return rows

@@ -90,3 +90,20 @@ def frontier(rows: Sequence[tuple[int, float, float]], budget: int) -> go.Figure
         )
     out.add_vline(x=budget, line={"color": BATCH, "dash": "dot"}, annotation_text=f"{budget} labels")
     return out
+
+
+def gap_over_time(traces: dict[str, list[tuple[float, float]]]) -> go.Figure:
+    """Certified gap against seconds of each solver, both logarithmic. traces: solver -> (seconds, gap) points."""
+    out = figure(x="seconds since the start", y="certified gap", height=380)
+    for (name, points), colour in zip(traces.items(), (DESIGN, WARN, UNIFORM), strict=False):
+        shown = [(seconds, gap) for seconds, gap in points if gap > 0]
+        out.add_scatter(
+            x=[seconds for seconds, _ in shown],
+            y=[gap for _, gap in shown],
+            mode="lines+markers",
+            name=name,
+            line={"color": colour},
+            marker={"size": 5},
+        )
+    out.update_xaxes(type="log", dtick=1)
+    return log_y(out)

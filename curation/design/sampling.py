@@ -178,33 +178,34 @@ def _split(inclusion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def paper(feasible: Feasible, weights: Tensor, *, seed: int) -> Batch:
     """Sequential draws proportional to weight, without replacement beyond the bound r, as HGM draw them.
 
-    The inclusion probabilities of this scheme are not pi and are left unknown. Prompt caps are kept.
+    The inclusion probabilities of this scheme are not pi and are left unknown. Every constraint is kept.
     """
+    from curation.design.tally import Tally  # counts every constraint the way whole batches are counted
+
     rng = np.random.default_rng(seed)
-    geometry = feasible.geometry
-    limit = feasible.upper * feasible.labels  # r
     support = (weights > 0).nonzero().squeeze(1).cpu().numpy()
-    prompt = geometry.prompt_of(support)
-    caps = np.ceil(feasible.prompt_labels - 1e-9)
+    prompt = feasible.geometry.prompt_of(support)
+    tally = Tally(feasible, weights)
     chance = weights.cpu().numpy()[support].copy()
-    copies = np.zeros(len(support), dtype=np.int64)
-    used = np.zeros(geometry.prompts, dtype=np.int64)
-    for drawn in range(round(feasible.labels)):
+    chance[~tally.has_room(support)] = 0.0
+    wanted = math.inf if feasible.price is not None else round(feasible.labels)
+    while tally.labels < wanted:
         cumulative = np.cumsum(chance)
         if cumulative[-1] <= 0:
+            if feasible.price is not None:
+                break
             raise DesignError(
-                f"sequential draws ran out of pairs after {drawn} of {feasible.labels:g} labels (the design's support "
-                "under its caps is smaller than the budget); use --select sample."
+                f"sequential draws ran out of pairs after {tally.labels} of {feasible.labels:g} labels (the design's "
+                "support under its constraints is smaller than the budget); use --select sample."
             )
         unit = int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))
-        copies[unit] += 1
-        used[prompt[unit]] += 1
-        if math.isfinite(limit) and copies[unit] >= limit:
-            chance[unit] = 0.0
-        if used[prompt[unit]] >= caps[prompt[unit]]:
-            chance[prompt == prompt[unit]] = 0.0
-    kept = copies > 0
-    return Batch(support[kept], copies[kept], None)
+        tally.add(int(support[unit]))
+        touched = prompt == prompt[unit]
+        if tally.names or len(tally.block_high) > 1 or tally.cost is not None:
+            touched = chance > 0
+        chance[touched] *= tally.has_room(support[touched])
+    pairs = np.array(sorted(tally.copies), dtype=np.int64)
+    return Batch(pairs, np.array([tally.copies[p] for p in pairs.tolist()], dtype=np.int64), None)
 
 
 def with_overlap(batch: Batch, repeats: int, *, seed: int) -> Batch:

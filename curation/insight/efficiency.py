@@ -18,7 +18,7 @@ class LabelEquivalent:
     """Uniform labels that reach the batch's criterion (inf: no number does), and their multiple of the budget."""
 
     labels: float
-    budget: int
+    budget: float
 
     @property
     def multiple(self) -> float:
@@ -29,17 +29,17 @@ class LabelEquivalent:
         """The figure in words."""
         if math.isinf(self.labels):
             return (
-                f"In the criterion, no number of uniform labels reaches what these {self.budget} labels reach. "
+                f"In the criterion, no number of uniform labels reaches what these {self.budget:g} labels reach. "
                 "The criterion is not the reward."
             )
         return (
-            f"In the criterion, {self.labels:,.0f} uniform labels would be worth these {self.budget} "
+            f"In the criterion, {self.labels:,.0f} uniform labels would be worth these {self.budget:g} "
             f"({self.multiple:.2f} per label). The criterion is not the reward."
         )
 
 
 def label_equivalent(
-    criterion: Criterion, geometry: Geometry, batch_information: Tensor, budget: int
+    criterion: Criterion, geometry: Geometry, batch_information: Tensor, budget: float
 ) -> LabelEquivalent:
     """n' with T(n', uniform) = T(budget, batch), T(n, D) = tr(M (n Sigma_D + rho I)^-1), rho of the present design.
 

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from curation.design.criterion import Criterion, cholesky
 from curation.design.feasible import Feasible
-from curation.design.geometry import Geometry
 from curation.design.prices import prices
 from curation.design.result import Design
+from curation.design.tally import Tally
 
 NAMED = 3  # directions named for a pair
 
@@ -156,7 +156,7 @@ def best_replacement(
 ) -> Replacement | None:
     """The admissible pair with the largest (q/n) / (1 + l/n) once one label of `dropped` is gone, or None.
 
-    Admissible: not in the batch, not excluded, and its prompt has room: any prompt under its cap (capped, free), the
+    Admissible: not in the batch, not excluded, and every constraint has room for it once the pair is gone; of the
     dropped pair's own prompt where totals are fixed (balanced). One structured pass for q, one for the leverage.
     """
     geometry, n = feasible.geometry, feasible.labels
@@ -175,19 +175,20 @@ def best_replacement(
 
 
 def _admissible(feasible: Feasible, batch_pairs: np.ndarray, dropped: int, copies: np.ndarray | None) -> Tensor:
-    geometry: Geometry = feasible.geometry
-    open_pairs = torch.ones(geometry.pairs, dtype=torch.bool, device=geometry.device)
-    open_pairs[torch.as_tensor(batch_pairs, device=geometry.device)] = False
-    if feasible.blocked is not None:
-        open_pairs &= ~feasible.blocked
-    own = int(geometry.prompt_of(np.array([dropped]))[0])
+    tally = Tally(feasible, feasible.uniform())
+    counts = np.ones(len(batch_pairs), dtype=int) if copies is None else copies
+    for pair, count in zip(batch_pairs.tolist(), counts.tolist(), strict=True):
+        more = int(min(count, tally.limit)) - tally.copies.get(pair, 0)  # repeats for agreement are not the design's
+        if more > 0:
+            tally.add(pair, more)
+    if dropped in tally.copies:
+        tally.add(dropped, -1)
+    room = tally.open_pairs()
+    room[torch.as_tensor(batch_pairs, device=room.device)] = False
     if feasible.spread == "balanced":
-        allowed = np.zeros(geometry.prompts, dtype=bool)
-        allowed[own] = True
-    else:
-        labels = np.ones(len(batch_pairs)) if copies is None else copies
-        used = np.bincount(geometry.prompt_of(batch_pairs), weights=labels, minlength=geometry.prompts)
-        used[own] -= 1
-        allowed = used + 1 <= feasible.prompt_labels + 1e-9
-    room = torch.as_tensor(allowed, device=geometry.device)
-    return open_pairs & room.repeat_interleave(torch.as_tensor(geometry.pair_counts, device=geometry.device))
+        geometry = feasible.geometry
+        own = int(geometry.prompt_of(np.array([dropped]))[0])
+        inside = torch.zeros_like(room)
+        inside[int(geometry.pair_offsets[own]) : int(geometry.pair_offsets[own + 1])] = True
+        room &= inside
+    return room

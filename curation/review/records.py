@@ -30,7 +30,7 @@ class StoredBatch:
     folder: str
     pool_fingerprint: str
     features_fingerprint: str
-    budget: int
+    budget: float
     settings: dict[str, Any]
     objective: float | None
     lower_bound: float | None

@@ -75,7 +75,7 @@ class Store:
         folder: str | Path,
         pool_fingerprint: str,
         features_fingerprint: str,
-        budget: int,
+        budget: float,
         settings: Mapping[str, Any],
         objective: float | None,
         lower_bound: float | None,

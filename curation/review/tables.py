@@ -78,7 +78,7 @@ class BatchRow(Base):
     folder: Mapped[str]
     pool_fingerprint: Mapped[str] = mapped_column(ForeignKey("pools.fingerprint"))
     features_fingerprint: Mapped[str]
-    budget: Mapped[int]
+    budget: Mapped[float]
     settings: Mapped[dict[str, Any]]
     objective: Mapped[float | None]
     lower_bound: Mapped[float | None]
