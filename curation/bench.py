@@ -294,10 +294,18 @@ def own_peak(budget: int, spread: Any, tol: float, most: float, shape: tuple[int
     """Peak of this process while it makes and solves one problem, in GiB, less what imports take."""
     from curation.design.newton import newton
 
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _high_water()
     geometry, criterion = problem(*shape)
     newton(criterion, feasible_of(geometry, Work("", budget, spread, most=most)), tol=tol)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20
+    return (_high_water() - before) / 2**20
+
+
+def _high_water() -> int:
+    """KiB this process has held at most. Not ru_maxrss where /proc is there: that one starts at the parent's."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(next(line for line in status.read_text().splitlines() if line.startswith("VmHWM")).split()[1])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def run(

@@ -132,7 +132,7 @@ def test_awkward_corners_end_with_a_certificate(name, spread, ridge):
     feasible = make_feasible(geometry, budget=budget, max_labels_per_pair=r, spread=spread)
     design = newton(criterion, feasible, tol=1e-4)
     found = design.certificate
-    if found.uniform - found.lower_bound > 1e-8 * found.objective:
+    if found.uniform - found.lower_bound > 2e-8 * found.objective:
         assert design.stopped == "certificate", found
         assert found.holds(1e-4)
     else:  # all that could be gained drowns in the rounding of f: the gap closes, the open share need not

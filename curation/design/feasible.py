@@ -122,7 +122,7 @@ class Feasible:
             pair = best if among is None else among[best]
             return pair, self._weights_of(torch.full((1,), total, dtype=torch.float64, device=worth.device), pair)
         if self.price is None:
-            count = min(math.ceil(total / self.upper - 1e-9), len(inside))
+            count = min(max(math.ceil(total / self.upper - 1e-9), 1), len(inside))
             order = inside.topk(count).indices
             pairs = order if among is None else among[order]
             amounts = torch.full((count,), self.upper, dtype=torch.float64, device=worth.device)

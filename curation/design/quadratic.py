@@ -198,8 +198,12 @@ class _Pivoting:
         multiplier = torch.zeros((), dtype=self.c.dtype, device=self.c.device)
         x = particular
         if len(moving):
-            columns = self.H[:, moving] - self.H[:, safe] * paired
-            reduced_H = columns[moving] - columns[safe] * paired[:, None]
+            rows = self.H.index_select(0, moving)
+            if bool((partner >= 0).any()):
+                rows = rows.sub_(self.H.index_select(0, safe).mul_(paired[:, None]))
+                reduced_H = rows.index_select(1, moving).sub_(rows.index_select(1, safe).mul_(paired))
+            else:
+                reduced_H = rows.index_select(1, moving)
             reduced_H.diagonal().add_(self.shift)
             rhs = -(gradient[moving] - gradient[safe] * paired)
             factor = self._factor(reduced_H)
@@ -216,7 +220,7 @@ class _Pivoting:
             x = particular.clone()
             x[moving] = y
             x.index_add_(0, safe, -y * paired)
-            gradient = gradient + columns @ y
+            gradient = gradient + y @ rows  # H is symmetric
         price = torch.zeros(self.k, dtype=self.c.dtype, device=self.c.device)
         price[has_reference] = -(gradient[reference[has_reference]] + multiplier)
         reduced = gradient + multiplier + price[self.group]
