@@ -3,17 +3,18 @@ PYTHON ?= python3
 VENV := .venv
 PORT ?= 8501
 
-.PHONY: run test test-fast lint clean browser
+.PHONY: run test test-slow lint clean browser
 
 run: $(VENV)/.installed
 	@echo "Pairwright: http://127.0.0.1:$(PORT)"
 	@$(VENV)/bin/streamlit run app.py --server.port $(PORT)
 
 test: $(VENV)/.installed-test browser
-	$(VENV)/bin/python -m pytest
-
-test-fast: $(VENV)/.installed-test browser
 	$(VENV)/bin/python -m pytest -m "not slow"
+
+# Long draws, fits and real pools: minutes each.
+test-slow: $(VENV)/.installed-test browser
+	$(VENV)/bin/python -m pytest -m slow
 
 lint: $(VENV)/.installed-test
 	$(VENV)/bin/ruff check .

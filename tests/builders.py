@@ -370,14 +370,20 @@ def polytope_of(case: ConstrainedCase) -> Polytope:
     rows = generator_rows(case)
     share_of = {g: float(shares[g] if isinstance(shares, dict) else shares) for g in rows}
     bounded = [x for x in range(count) if np.isfinite(caps[x])]
+    equal, right = (of if totals is not None else within @ of) * costs, blocks if totals is None else totals
+    at_most, limit = list(of[bounded]), list(caps[bounded])
+    kinds = [("prompt", x) for x in bounded]
+    if limits.costs is not None and totals is None and not limits.quotas:  # a budget need not be spent to the end
+        at_most, limit, kinds = [*equal, *at_most], [*right, *limit], [("budget", 0), *kinds]
+        equal, right = equal[:0], right[:0]
     return Polytope(
-        A_eq=(of if totals is not None else within @ of) * costs,
-        b_eq=blocks if totals is None else totals,
-        A_ub=np.array([*of[bounded], *rows.values()]).reshape(-1, geometry.pairs),
-        b_ub=np.array([*caps[bounded], *(math.floor(share_of[g] * case.labels + 1e-9) for g in rows)], dtype=float),
+        A_eq=equal,
+        b_eq=right,
+        A_ub=np.array([*at_most, *rows.values()]).reshape(-1, geometry.pairs),
+        b_ub=np.array([*limit, *(math.floor(share_of[g] * case.labels + 1e-9) for g in rows)], dtype=float),
         low=low,
         high=high,
-        kinds=tuple([("prompt", x) for x in bounded] + [("generator", g) for g in rows]),
+        kinds=tuple(kinds + [("generator", g) for g in rows]),
         strata=strata,
         blocks=blocks,
         totals=totals,
@@ -387,8 +393,8 @@ def polytope_of(case: ConstrainedCase) -> Polytope:
 def _linear_program(at: Polytope, values: np.ndarray) -> Any:
     return linprog(
         -values,
-        A_eq=at.A_eq,
-        b_eq=at.b_eq,
+        A_eq=at.A_eq if len(at.A_eq) else None,
+        b_eq=at.b_eq if len(at.A_eq) else None,
         A_ub=at.A_ub if len(at.A_ub) else None,
         b_ub=at.b_ub if len(at.A_ub) else None,
         bounds=np.stack([at.low, at.high], axis=1),
@@ -442,7 +448,7 @@ def conic_optimum_constrained(case: ConstrainedCase) -> float:
     z, at = explicit_vectors(case.geometry), polytope_of(case)
     pi = cp.Variable(case.geometry.pairs)
     bounded = np.isfinite(at.high)
-    wanted = [pi >= at.low, at.A_eq @ pi == at.b_eq]
+    wanted = [pi >= at.low, *([at.A_eq @ pi == at.b_eq] if len(at.A_eq) else [])]
     wanted += [pi[np.flatnonzero(bounded)] <= at.high[bounded]] if bounded.any() else []
     wanted += [at.A_ub @ pi <= at.b_ub] if len(at.A_ub) else []
     S = z.T @ cp.diag(pi / case.labels) @ z + prior_of(case)
@@ -463,7 +469,7 @@ def prior_of(case: ConstrainedCase) -> np.ndarray:
 def assert_feasible_constrained(case: ConstrainedCase, weights: np.ndarray) -> None:
     """The design keeps every constraint, to rounding."""
     pi, at = weights * case.labels, polytope_of(case)
-    assert np.abs(at.A_eq @ pi - at.b_eq).max() < 1e-7, case.words()
+    assert np.abs(at.A_eq @ pi - at.b_eq).max(initial=0.0) < 1e-7, case.words()
     assert np.all(pi >= at.low - 1e-8), case.words()
     assert np.all(pi <= at.high + 1e-8), case.words()
     if len(at.A_ub):

@@ -61,8 +61,8 @@ def against_rules(realised: float, lower_bound: float, rules: Sequence[Baseline]
             mode="lines+markers+text",
             line={"color": colour, "width": 2},
             marker={"size": [0, 12], "color": colour},
-            text=["", f"  {value:.3f}"],
-            textposition="middle right",
+            text=["", f"{value:.3f}  " if value < 1 else f"  {value:.3f}"],
+            textposition="middle left" if value < 1 else "middle right",
             cliponaxis=False,
             hovertemplate=f"{name}: {value:.5g} times the lower bound<extra></extra>",
         )

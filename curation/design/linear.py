@@ -31,13 +31,15 @@ MAX_ADDED = 4000  # pairs that one round may add
 @dataclass(frozen=True)
 class RowSet:
     """The rows that touch some pairs. blocks, prompts, capped: their stratum, prompt (balanced) and prompt (capped)
-    numbers, in the order of the rows; generators: those of the shares."""
+    numbers, in the order of the rows; generators: those of the shares. loose: whether the budget stands first among
+    the rows with a limit, because caps may make its last unit not worth spending."""
 
     rows: Rows
     blocks: np.ndarray
     prompts: np.ndarray
     capped: np.ndarray
     generators: np.ndarray
+    loose: bool
 
 
 def row_set(feasible: Feasible, pairs: Tensor, held: Tensor | None = None) -> RowSet:
@@ -75,6 +77,10 @@ def row_set(feasible: Feasible, pairs: Tensor, held: Tensor | None = None) -> Ro
         most, limit, capped = rows(prompt, other_prompt, np.ones(m), weight, caps)
         finite = np.isfinite(limit)
         most, limit, capped = most[finite], limit[finite], capped[finite]
+    loose = feasible.price is not None and feasible.spread != "balanced" and not feasible.limits.quotas
+    if loose:
+        most, limit = vstack([equal, most]).tocsr(), np.concatenate([right, limit])
+        equal, right = csr_matrix((0, m)), np.zeros(0)
     names = np.array(sorted(feasible.shares), dtype=np.int64)
     if len(names):
         assert feasible.generators is not None
@@ -84,11 +90,13 @@ def row_set(feasible: Feasible, pairs: Tensor, held: Tensor | None = None) -> Ro
         taken = [float(weight @ ((of[other_ends[0]] == g) | (of[other_ends[1]] == g))) for g in names]
         most = vstack([most, *touch]).tocsr()
         limit = np.concatenate([limit, [max(feasible.shares[g] - t, 0.0) for g, t in zip(names, taken, strict=True)]])
-    return RowSet(Rows(equal.tocsr(), right, most, limit), blocks, prompts, capped, names)
+    return RowSet(Rows(equal.tocsr(), right, most, limit), blocks, prompts, capped, names, loose)
 
 
 def multipliers_of(feasible: Feasible, rows: RowSet, equal: np.ndarray, most: np.ndarray) -> Multipliers:
     """Row prices as prices of strata, prompts and generators; rows without one of the pairs are worth nothing."""
+    if rows.loose:
+        equal, most = most[: len(rows.blocks)], most[len(rows.blocks) :]
     spend, label = np.zeros(feasible.geometry.prompts), np.zeros(feasible.geometry.prompts)
     if feasible.spread == "balanced":
         spend[rows.prompts] = equal
@@ -221,7 +229,8 @@ def explain_infeasible(feasible: Feasible) -> str:
         pairs = pairs[~feasible.blocked]
     rows = row_set(feasible, pairs)
     m, k, caps = len(pairs), rows.rows.equal.shape[0], rows.rows.most.shape[0]
-    ease = np.concatenate([np.full(len(rows.capped), 1e3), np.ones(len(rows.generators))])
+    budget_rows = len(rows.blocks) if rows.loose else 0
+    ease = np.concatenate([np.full(budget_rows, 1e6), np.full(len(rows.capped), 1e3), np.ones(len(rows.generators))])
     answer = linprog(
         np.concatenate([np.zeros(m), ease, np.full(2 * k, 1e6)]),
         A_eq=hstack([rows.rows.equal, csr_matrix((k, caps)), identity(k), -identity(k)]).tocsr(),
@@ -233,17 +242,20 @@ def explain_infeasible(feasible: Feasible) -> str:
     )
     if answer.status != 0:
         return "the constraints cannot be kept together; loosen the caps, the quotas or the generator share."
-    over = answer.x[m : m + caps] * feasible.labels
+    over = answer.x[m + budget_rows : m + caps] * feasible.labels
     cap_over, share_over = over[: len(rows.capped)], over[len(rows.capped) :]
     short = float(answer.x[m + caps :].sum()) * feasible.budget
     words = []
-    for g, amount in zip(rows.generators.tolist(), share_over.tolist(), strict=True):
-        if amount > 1e-6:
-            allowed = feasible.shares[g] * feasible.labels
-            words.append(
-                f"{limits.generator(g)} has to take part in {allowed + amount:.4g} labels where its share allows "
-                f"{allowed:.4g}"
-            )
+    if float(share_over.sum()) > 1e-6:
+        words.append(
+            f"the generator shares are short by {share_over.sum():.4g} places in labels, each label taking two"
+        )
+        g = int(share_over.argmax())
+        allowed = feasible.shares[int(rows.generators[g])] * feasible.labels
+        words.append(
+            f"{limits.generator(int(rows.generators[g]))} takes part in {allowed + share_over[g]:.4g} labels at the least "
+            f"bad, where its share allows {allowed:.4g}"
+        )
     if float(cap_over.max(initial=0.0)) > 1e-6:
         worst = int(cap_over.argmax())
         words.append(

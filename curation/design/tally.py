@@ -52,6 +52,7 @@ class Tally:
         if self.cost is None:
             self.block_high = np.round(self.block_high)
         self.names = sorted(feasible.shares)
+        self._without: dict[int, Tensor] = {}  # (pairs,) bool: pairs that a generator takes no part in
         of = None if feasible.generators is None else feasible.generators.cpu().numpy()
         self._of = of
         self.share_high = np.array(
@@ -133,7 +134,9 @@ class Tally:
         room &= torch.as_tensor(by_prompt, device=geometry.device).repeat_interleave(repeats)
         for at, g in enumerate(self.names):
             if self.used_share[at] + 1 > self.share_high[at] + SLACK and self.feasible.generators is not None:
-                room &= geometry.sums((self.feasible.generators == g).to(torch.float64)) == 0
+                if g not in self._without:
+                    self._without[g] = geometry.sums((self.feasible.generators == g).to(torch.float64)) == 0
+                room &= self._without[g]
         return room
 
     def close(self, pair: int, room: Tensor) -> None:

@@ -16,7 +16,7 @@ from scipy.sparse import csr_matrix, vstack
 from curation.errors import DesignError
 
 EDGE = 1e-9  # closer than this to a whole number or a limit is there
-WINDOW = 48  # units looked at together
+WINDOW = 6  # units looked at together; more where their sums are tight
 FEW = 24  # units left at the point that is gone back to where the last ones cannot be settled exactly
 ENUMERATE = 12  # leftover units whose whole batches are listed
 
@@ -46,36 +46,23 @@ def walk(
 
 def _flight(x: np.ndarray, rows: csr_matrix, low: np.ndarray, high: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Move x, in place, until the tight sums leave no direction. Returns where it was with few units left."""
-    columns = rows.tocsc()
+    of_unit = _rows_of_units(rows)
     sums = rows @ x
-    order = np.arange(len(x))
-    start = 0
-    open_units = order[(x > EDGE) & (x < 1 - EDGE)]
-    earlier = x.copy()
-    while len(open_units):
-        if len(open_units) > FEW:
+    left = np.flatnonzero((x > EDGE) & (x < 1 - EDGE))
+    earlier, size, at = x.copy(), WINDOW, 0  # left[at:] are the units still fractional
+    while at < len(left):
+        if FEW < len(left) - at <= FEW + 64:
             earlier = x.copy()
-        window = open_units[start : start + WINDOW]
-        part = columns[:, window]
-        touched = np.unique(part.indices)
-        dense = part[touched].toarray()
+        window = left[at : at + size]
+        touched = np.unique(of_unit[window])
+        touched = touched[touched >= 0]
+        dense = (of_unit[window][:, :, None] == touched).any(1).T.astype(float)
         at_limit = (sums[touched] >= high[touched] - EDGE) | (sums[touched] <= low[touched] + EDGE)
         direction = _null_vector(dense[at_limit], rng)
         if direction is None:
-            if len(window) == len(open_units):
-                return earlier
-            if start + WINDOW < len(open_units):
-                start += WINDOW // 2
-            else:  # every window is settled: look at all of them together
-                window = open_units
-                part = columns[:, window]
-                touched = np.unique(part.indices)
-                dense = part[touched].toarray()
-                at_limit = (sums[touched] >= high[touched] - EDGE) | (sums[touched] <= low[touched] + EDGE)
-                direction = _null_vector(dense[at_limit], rng)
-                if direction is None:
-                    return earlier
-        if direction is None:
+            if size >= len(left) - at:
+                break
+            size *= 2  # more units than tight sums are needed
             continue
         change = dense @ direction
         change[at_limit] = 0.0
@@ -85,12 +72,23 @@ def _flight(x: np.ndarray, rows: csr_matrix, low: np.ndarray, high: np.ndarray, 
         x[window] = x[window] + step * direction
         near = np.round(x[window])
         x[window] = np.where(np.abs(x[window] - near) < EDGE, near, x[window])
-        sums[touched] = rows[touched] @ x
-        still = (x[window] > EDGE) & (x[window] < 1 - EDGE)
-        if not still.all():
-            open_units = open_units[(x[open_units] > EDGE) & (x[open_units] < 1 - EDGE)]
-            start = min(start, max(0, len(open_units) - 1))
+        sums[touched] += step * change
+        still = window[(x[window] > EDGE) & (x[window] < 1 - EDGE)]
+        if len(still) < len(window):
+            at += len(window) - len(still)
+            left[at : at + len(still)] = still
+            size = max(WINDOW, size // 2)
     return earlier
+
+
+def _rows_of_units(rows: csr_matrix) -> np.ndarray:
+    """(m, most rows of a unit) the rows that each unit counts in, -1 where it has fewer."""
+    columns = rows.tocsc()
+    counts = np.diff(columns.indptr)
+    out = np.full((rows.shape[1], int(counts.max(initial=1))), -1, dtype=np.int64)
+    place = np.arange(len(columns.indices)) - np.repeat(columns.indptr[:-1], counts)
+    out[np.repeat(np.arange(len(counts)), counts), place] = columns.indices
+    return out
 
 
 def _null_vector(matrix: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
