@@ -251,10 +251,10 @@ def explain_infeasible(feasible: Feasible) -> str:
             f"the generator shares are short by {share_over.sum():.4g} places in labels, each label taking two"
         )
         g = int(share_over.argmax())
-        allowed = feasible.shares[int(rows.generators[g])] * feasible.labels
+        name, allowed = int(rows.generators[g]), feasible.shares[int(rows.generators[g])] * feasible.labels
         words.append(
-            f"{limits.generator(int(rows.generators[g]))} takes part in {allowed + share_over[g]:.4g} labels at the least "
-            f"bad, where its share allows {allowed:.4g}"
+            f"{limits.generator(name)} takes part in {allowed + share_over[g]:.4g} labels at the least bad, where its "
+            f"share allows {allowed:.4g}"
         )
     if float(cap_over.max(initial=0.0)) > 1e-6:
         worst = int(cap_over.argmax())
