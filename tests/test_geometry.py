@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -172,3 +174,39 @@ def test_a_bad_list_as_long_as_the_complete_graph_is_refused_too():
     repeated = np.array([[0, 1], [0, 1], [1, 2]])  # three entries, like the complete graph on three candidates
     with pytest.raises(DesignError, match="sorted and unique"):
         Geometry(np.zeros((3, 2)), np.array([0, 3]), edges=[repeated])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_lists_in_many_parts_give_what_one_part_gives(seed, monkeypatch):
+
+    geometry = random_geometry(seed, prompts=30, listed=0.8)
+    root = random_fisher(seed, geometry.dim)
+    weights = torch.rand(geometry.pairs, generator=torch.Generator().manual_seed(seed)).double()
+
+    def everything():
+        best = {}
+        for bucket, part in geometry.parts():
+            block = geometry.gather(bucket, part, weights, fill=-math.inf)
+            values, numbers = geometry.best_pairs(bucket, part, block, 2)
+            for prompt, row, which in zip(bucket.prompts[part].tolist(), values, numbers, strict=True):
+                best[prompt] = [(float(v), int(e)) for v, e in zip(row, which, strict=True) if math.isfinite(float(v))]
+        return geometry.quadratic(root), geometry._laplacian_information(weights), best
+
+    whole = everything()
+    monkeypatch.setattr(module, "CHUNK_ENTRIES", 60)
+    assert sum(1 for _ in geometry.parts()) > len(geometry.buckets)
+    parts = everything()
+    assert torch.allclose(whole[0], parts[0])
+    assert torch.allclose(whole[1], parts[1])
+    assert whole[2] == parts[2]
+    for prompt, rows in whole[2].items():
+        inside = weights[geometry.pair_offsets[prompt] : geometry.pair_offsets[prompt + 1]]
+        assert [v for v, _ in rows] == pytest.approx(sorted(inside.tolist(), reverse=True)[:2])
+        assert [float(weights[e]) for _, e in rows] == [v for v, _ in rows]
+
+
+def test_the_ends_of_listed_pairs_are_those_of_their_lists():
+    geometry = random_geometry(3, prompts=20, listed=0.7)
+    first, second = geometry.endpoints(np.arange(geometry.pairs))
+    z = geometry.features[torch.as_tensor(first)] - geometry.features[torch.as_tensor(second)]
+    assert z.numpy() == pytest.approx(explicit_vectors(geometry))

@@ -137,15 +137,13 @@ class Geometry:
 
     def _chunks(self, bucket: Bucket) -> Iterator[slice]:
         step = max(1, CHUNK_ENTRIES // (bucket.size * max(bucket.size, self.dim)))
-        if bucket.kept is not None:
-            step = len(bucket.prompts)  # given lists are short; one block keeps their positions simple
         for start in range(0, len(bucket.prompts), step):
             yield slice(start, min(start + step, len(bucket.prompts)))
 
     def _scatter(self, bucket: Bucket, part: slice, values: Tensor, out: Tensor) -> None:
         """Write values (b, T) of a bucket's part to the flat pair vector."""
         if bucket.kept is not None:
-            block, position, number = bucket.kept
+            block, position, number = _inside(bucket.kept, part)
             out[number] = values[block, position]
             return
         slots = bucket.slots[part]
@@ -158,12 +156,12 @@ class Geometry:
 
     def gather(self, bucket: Bucket, part: slice, values: Tensor, *, fill: float) -> Tensor:
         """Pair values (pairs,) of a bucket's part as (b, T); `fill` where a pair is not admissible."""
+        slots = bucket.slots[part]
         if bucket.kept is not None:
-            block, position, number = bucket.kept
-            out = torch.full((len(bucket.prompts), len(bucket.first)), fill, dtype=values.dtype, device=self.device)
+            block, position, number = _inside(bucket.kept, part)
+            out = torch.full((len(slots), len(bucket.first)), fill, dtype=values.dtype, device=self.device)
             out[block, position] = values[number]
             return out
-        slots = bucket.slots[part]
         pairs = len(bucket.first)
         begin = int(slots[0])
         if int(slots[-1]) - begin == (len(slots) - 1) * pairs:
@@ -176,7 +174,8 @@ class Geometry:
         if bucket.kept is None:
             return top.values, bucket.slots[part][:, None] + top.indices
         lookup = torch.zeros(block.shape, dtype=torch.int64, device=self.device)
-        lookup[bucket.kept[0], bucket.kept[1]] = bucket.kept[2]
+        kept = _inside(bucket.kept, part)
+        lookup[kept[0], kept[1]] = kept[2]
         return top.values, lookup.gather(1, top.indices)
 
     def parts(self) -> Iterator[tuple[Bucket, slice]]:
@@ -295,10 +294,10 @@ class Geometry:
         size = self.sizes[prompt]
         i = np.zeros(len(numbers), dtype=np.int64)
         j = np.zeros(len(numbers), dtype=np.int64)
-        listed = np.array([self._edges[x] is not None for x in prompt], dtype=bool)
-        for position in np.flatnonzero(listed):
-            edge = np.asarray(self._edges[prompt[position]])[local[position]]
-            i[position], j[position] = edge[0], edge[1]
+        starts, edges = self._listed_edges
+        listed = starts[prompt] >= 0
+        if listed.any():
+            i[listed], j[listed] = edges[starts[prompt[listed]] + local[listed]].T
         t, k = local[~listed], size[~listed]
         twice = 2 * k - 1
         left = np.floor((twice - np.sqrt(twice.astype(float) ** 2 - 8.0 * t)) / 2).astype(np.int64)
@@ -308,6 +307,18 @@ class Geometry:
         j[~listed] = t - left * (2 * k - left - 1) // 2 + left + 1
         base = self.offsets[prompt]
         return base + i, base + j
+
+    @cached_property
+    def _listed_edges(self) -> tuple[np.ndarray, np.ndarray]:
+        """Where each prompt's list starts, (P,), -1 without one, and all lists one after the other, (E, 2)."""
+        starts = np.full(self.prompts, -1, dtype=np.int64)
+        lists, count = [np.zeros((0, 2), dtype=np.int64)], 0
+        for x, edges in enumerate(self._edges):
+            if edges is not None:
+                starts[x] = count
+                lists.append(np.asarray(edges, dtype=np.int64).reshape(-1, 2))
+                count += len(edges)
+        return starts, np.concatenate(lists)
 
     def number(self, prompt: int, i: int, j: int) -> int | None:
         """Pair number of local candidates i < j of a prompt, or None where the pair is not admissible."""
@@ -325,3 +336,11 @@ class Geometry:
         i, j = self.endpoints(pairs)
         rows = torch.as_tensor(np.stack([i, j]), device=self.device)
         return self.features[rows[0]] - self.features[rows[1]]
+
+
+def _inside(kept: tuple[Tensor, Tensor, Tensor], part: slice) -> tuple[Tensor, Tensor, Tensor]:
+    """The listed pairs of a part of a bucket, their prompts counted from its start."""
+    block, position, number = kept
+    edges = torch.tensor([part.start, part.stop], device=block.device)
+    low, high = torch.searchsorted(block, edges).tolist()
+    return block[low:high] - part.start, position[low:high], number[low:high]
