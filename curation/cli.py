@@ -324,7 +324,7 @@ def bench(
     device: DeviceOpt = "cpu",
     as_json: JsonOpt = False,
 ) -> None:
-    """Time the solver and its rivals on stated generators; prints the table of the README (about ten minutes)."""
+    """Time the solver and its rivals on stated generators; prints the table of the README (about five minutes)."""
     from curation.bench import run, table, write
     from curation.device import resolve_device
 

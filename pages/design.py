@@ -196,7 +196,7 @@ def draw_frontier(view: View, settings: DesignSettings) -> None:
     key = (prepared_key(), asdict(view) | {"seed": 0, "select": ""})
     kept = st.session_state.get("frontier")
     if kept and kept[0] == key:
-        chart(frontier(kept[1], settings.budget), key="frontier_chart")
+        chart(frontier(kept[1], settings.budget, unit=settings.cost or "labels"), key="frontier_chart")
         st.caption(
             "Smaller is better. Each point is a design of its own; the prior is held at that of the present budget, so points compare."
         )

@@ -16,15 +16,13 @@ from curation.design.exchange import exact
 from curation.design.limits import Limits
 from curation.design.newton import newton
 from curation.design.sampling import Batch, sample
-from tests.builders import (
+from tests.builders import membership, random_fisher, random_geometry
+from tests.constrained_cases import (
     ConstrainedCase,
     assert_feasible_constrained,
     constrained_case,
     generator_rows,
-    membership,
     polytope_of,
-    random_fisher,
-    random_geometry,
     some_design_exists,
     whole_batch_exists,
 )

@@ -16,7 +16,7 @@ from curation.design.limits import Limits
 from curation.design.newton import newton
 from curation.design.prices import generator_toll
 from curation.errors import DesignError
-from tests.builders import (
+from tests.constrained_cases import (
     ConstrainedCase,
     assert_feasible_constrained,
     best_linear_constrained,

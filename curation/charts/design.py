@@ -72,9 +72,12 @@ def against_rules(realised: float, lower_bound: float, rules: Sequence[Baseline]
     return out
 
 
-def frontier(rows: Sequence[tuple[int, float, float]], budget: int) -> go.Figure:
-    """What is left to learn at each budget, design against uniform, with the present budget marked."""
-    out = figure(x="Budget (labels)", y="Criterion at a fixed prior", height=320)
+def frontier(rows: Sequence[tuple[float, float, float]], budget: float, *, unit: str = "labels") -> go.Figure:
+    """What is left to learn at each budget, design against uniform, with the present budget marked.
+
+    unit: what the budget is counted in: labels, or the name of the cost.
+    """
+    out = figure(x=f"Budget ({unit})", y="Criterion at a fixed prior", height=320)
     budgets = [row[0] for row in rows]
     for name, values, colour in (
         ("uniform", [row[2] for row in rows], UNIFORM),
@@ -86,9 +89,9 @@ def frontier(rows: Sequence[tuple[int, float, float]], budget: int) -> go.Figure
             name=name,
             mode="lines+markers",
             line={"color": colour, "width": 2},
-            hovertemplate="%{x} labels: %{y:.4g}<extra>" + name + "</extra>",
+            hovertemplate="%{x} " + unit + ": %{y:.4g}<extra>" + name + "</extra>",
         )
-    out.add_vline(x=budget, line={"color": BATCH, "dash": "dot"}, annotation_text=f"{budget} labels")
+    out.add_vline(x=budget, line={"color": BATCH, "dash": "dot"}, annotation_text=f"{budget:g} {unit}")
     return out
 
 
