@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from curation import cli_backtest, cli_policy, cli_synthetic
 from curation.cli_options import (
     BudgetOpt,
     CostOpt,
@@ -341,13 +342,16 @@ def _later_command(name: str, what: str) -> None:
 
 
 for _name, _what in {
-    "backtest": "does choosing pairs pay on known outcomes",
     "sign": "sign-off",
     "verify": "checking a signed batch",
     "import-labels": "labels back in",
-    "experiment": "synthetic and policy experiments",
 }.items():
     _later_command(_name, _what)
+experiment = typer.Typer(no_args_is_help=True, help="Synthetic and policy experiments.")
+app.add_typer(experiment, name="experiment")
+cli_backtest.register(app)
+cli_synthetic.register(experiment)
+cli_policy.register(experiment)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,11 +1,12 @@
 """Long work in a process of its own: a job file in the workspace, a worker that writes progress, a page that reads it.
 
 A job is one JSON file in `workspace/jobs/`, replaced whole at every change. The worker is
-`python -m curation.jobs FILE`, in its own process group, so that cancelling ends everything it started.
+`python -m curation.jobs ID`, in its own process group, so that cancelling ends everything it started.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -23,14 +24,23 @@ from curation.settings import workspace
 
 State = Literal["running", "done", "failed", "cancelled"]
 WRITE_EVERY = 0.25  # seconds
+# kind -> module:function, called with (options, out, progress) in the worker; what it returns is the closing message
+RUNNERS = {
+    "features": "curation.jobs:run_features",
+    "backtest": "curation.backtest:run_job",
+    "synthetic": "curation.experiments.synthetic:run_job",
+    "policy": "curation.experiments.policy:run_job",
+}
 
 
 @dataclass(frozen=True)
 class Job:
-    """One extraction. done, total: responses; seconds: since the encoding began; message: an error or a note."""
+    """One piece of long work. subject: what it is about (a pool's fingerprint). done, total: units of work; seconds:
+    since they began; message: an error, a note, or what is being done."""
 
     job_id: str
-    pool_fingerprint: str
+    kind: str
+    subject: str
     options: dict[str, Any]
     out: str
     state: State = "running"
@@ -43,7 +53,7 @@ class Job:
 
     @property
     def rate(self) -> float:
-        """Responses per second."""
+        """Units per second."""
         return self.done / self.seconds if self.seconds > 0 else 0.0
 
     @property
@@ -73,7 +83,7 @@ def read_job(job_id: str) -> Job | None:
     if job.state == "running" and job.pid and not _alive(job.pid):
         again = json.loads((_folder() / f"{job_id}.json").read_text(encoding="utf-8"))
         if again["state"] == "running":
-            job = replace(job, state="failed", message="The worker died; start again to resume from its parts.")
+            job = replace(job, state="failed", message="The worker died; start again to go on from what it finished.")
             _write(job)
         else:
             job = Job(**again)
@@ -95,28 +105,16 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def latest_job(pool_fingerprint: str) -> Job | None:
-    """The newest job of a pool."""
+def latest_job(subject: str, kind: str = "features") -> Job | None:
+    """The newest job of a kind on a subject."""
     jobs = [read_job(path.stem) for path in _folder().glob("*.json")]
-    mine = [job for job in jobs if job is not None and job.pool_fingerprint == pool_fingerprint]
+    mine = [job for job in jobs if job is not None and (job.subject, job.kind) == (subject, kind)]
     return max(mine, key=lambda job: job.started, default=None)
 
 
-def start_features_job(
-    pool_path: str | Path,
-    pool_fingerprint: str,
-    *,
-    model: str,
-    layer: int = -1,
-    pooling: str = "last",
-    seed: int = 0,
-) -> Job:
-    """Start extraction in a worker process; it resumes from finished shards of the same run."""
-    safe = "".join(c if c.isalnum() or c in "._-" else "_" for c in Path(model).name)[:60]
-    out = workspace() / "features" / f"{pool_fingerprint}-{safe}-{pooling}{layer}.parquet"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    options = {"pool": str(pool_path), "model": model, "layer": layer, "pooling": pooling, "seed": seed}
-    job = Job(uuid.uuid4().hex[:12], pool_fingerprint, options, str(out.absolute()), started=time.time())
+def start_job(kind: str, subject: str, options: dict[str, Any], *, out: str = "") -> Job:
+    """Start work of a kind of RUNNERS in a worker process. options: plain JSON values. out: what it will write."""
+    job = Job(uuid.uuid4().hex[:12], kind, subject, options, out, started=time.time())
     _write(job)
     log = (_folder() / f"{job.job_id}.log").open("w", encoding="utf-8")
     process = subprocess.Popen(
@@ -134,8 +132,25 @@ def start_features_job(
     return job
 
 
+def start_features_job(
+    pool_path: str | Path,
+    pool_fingerprint: str,
+    *,
+    model: str,
+    layer: int = -1,
+    pooling: str = "last",
+    seed: int = 0,
+) -> Job:
+    """Start extraction in a worker process; it resumes from finished shards of the same run."""
+    safe = "".join(c if c.isalnum() or c in "._-" else "_" for c in Path(model).name)[:60]
+    out = workspace() / "features" / f"{pool_fingerprint}-{safe}-{pooling}{layer}.parquet"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    options = {"pool": str(pool_path), "model": model, "layer": layer, "pooling": pooling, "seed": seed}
+    return start_job("features", pool_fingerprint, options, out=str(out.absolute()))
+
+
 def cancel_job(job_id: str) -> Job | None:
-    """End a running job and everything it started; finished shards stay for a resume."""
+    """End a running job and everything it started; what it finished stays for a resume."""
     job = read_job(job_id)
     if job is None or job.state != "running":
         return job
@@ -148,7 +163,7 @@ def cancel_job(job_id: str) -> Job | None:
 
 
 def run_job(job_id: str) -> None:
-    """The worker: extract and write progress; every end is written down."""
+    """The worker: do the work and write progress; every end is written down."""
     found = read_job(job_id)
     if found is None:
         raise SystemExit(f"job {job_id} is unknown")
@@ -156,40 +171,41 @@ def run_job(job_id: str) -> None:
     _write(job)
     last = 0.0
 
-    def progress(done: int, total: int, seconds: float) -> None:
+    def progress(done: int, total: int, seconds: float, note: str = "") -> None:
         nonlocal job, last
-        job = replace(job, done=done, total=total, seconds=seconds)
+        job = replace(job, done=done, total=total, seconds=seconds, message=note)
         if done == total or time.monotonic() - last > WRITE_EVERY:
             last = time.monotonic()
             _write(job)
 
-    def fitting(done: int, total: int, seconds: float) -> None:
-        nonlocal job, last
-        job = replace(job, message=f"Fitting the model: step {done:,} of {total:,}, {seconds:.0f} s so far")
-        if time.monotonic() - last > WRITE_EVERY:
-            last = time.monotonic()
-            _write(job)
-
     try:
-        from curation.pipeline import load_pool, make_features
-
-        options = job.options
-        pool = load_pool(options["pool"]).pool
-        result = make_features(
-            pool,
-            job.out,
-            model=options["model"],
-            layer=options["layer"],
-            pooling=options["pooling"],
-            seed=options["seed"],
-            resume=Path(job.out).exists() or Path(job.out + ".parts").exists(),
-            progress=progress,
-            fit_progress=fitting,
-        )
+        module, _, name = RUNNERS[job.kind].partition(":")
+        message = getattr(importlib.import_module(module), name)(job.options, job.out, progress)
     except (CurationError, OSError, MemoryError) as error:
         _write(replace(job, state="failed", message=str(error) or type(error).__name__))
         return
-    _write(replace(job, state="done", message=" ".join(result["notes"])))
+    _write(replace(job, state="done", message=message))
+
+
+def run_features(options: dict[str, Any], out: str, progress: Any) -> str:
+    """The worker of an extraction."""
+    from curation.pipeline import load_pool, make_features
+
+    def fitting(done: int, total: int, seconds: float) -> None:
+        progress(0, 0, 0.0, f"Fitting the model: step {done:,} of {total:,}, {seconds:.0f} s so far")
+
+    result = make_features(
+        load_pool(options["pool"]).pool,
+        out,
+        model=options["model"],
+        layer=options["layer"],
+        pooling=options["pooling"],
+        seed=options["seed"],
+        resume=Path(out).exists() or Path(out + ".parts").exists(),
+        progress=progress,
+        fit_progress=fitting,
+    )
+    return " ".join(result["notes"])
 
 
 if __name__ == "__main__":

@@ -4,7 +4,10 @@ import streamlit as st
 
 from curation.charts.evidence import draw_luck
 from curation.insight.luck import Draws, repeated_draws
+from pages._backtest import section as backtest_section
+from pages._policy import section as policy_section
 from pages._shared import header, open_pool, prepared_pool, solved_view
+from pages._synthetic import section as synthetic_section
 from pages._widgets import chart
 
 ASSUMES = """
@@ -36,21 +39,8 @@ identity = (opened.pool.fingerprint, solved.prepared.space.fingerprint, solved.s
 draws = _draws((*identity, float(solved.design.weights.square().sum())), solved)
 chart(draw_luck(draws), key="luck")
 st.caption(draws.sentence())
-st.subheader("Backtest on known outcomes")
-if opened.known_quality or opened.known_labels:
-    st.info(
-        f"This pool carries {opened.known_quality} known scores and {opened.known_labels} known comparisons. They are "
-        "kept apart from the design and from review. The backtest that may read them is not part of this version: "
-        "nothing here has been tested on reward.",
-        icon=":material/science:",
-    )
-else:
-    st.info(
-        "This pool carries no known scores or comparisons, so nothing could be tested on reward; the backtest is not "
-        "part of this version.",
-        icon=":material/science:",
-    )
-st.subheader("Synthetic and policy experiments")
-st.info("Not part of this version. No result is shown because none was obtained.", icon=":material/hourglass_empty:")
+backtest_section()
+synthetic_section()
+policy_section()
 st.subheader("What the method assumes, and where it fails")
 st.markdown(ASSUMES)

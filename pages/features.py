@@ -7,8 +7,9 @@ import streamlit as st
 
 from curation.audit import reference_effective
 from curation.charts.features import effective, explained, norms
-from curation.jobs import Job, cancel_job, latest_job, start_features_job
+from curation.jobs import Job, latest_job, start_features_job
 from curation.session import list_features, save_upload
+from pages._jobs import job_panel
 from pages._shared import change_view, current_view, features_path, guarded, header, open_pool, prepared_pool
 from pages._widgets import chart, escaped
 
@@ -68,45 +69,16 @@ def extraction() -> None:
             )
             st.session_state["job_seen"] = None
             st.rerun()
-        if job is not None:
-            if running:
-                watch(opened.pool.fingerprint)
-            else:
-                ended(job)
+        taken(job_panel("features", opened.pool.fingerprint, "responses"))
 
 
-@st.fragment(run_every="1s")
-def watch(fingerprint: str) -> None:
-    """Progress, rate and time left, once a second until the job ends."""
-    job = latest_job(fingerprint)
-    if job is None or job.state != "running":
-        st.rerun()
-        return
-    share = job.done / job.total if job.total else 0.0
-    if job.total:
-        left = "" if job.seconds_left is None else f", about {job.seconds_left:.0f} s left"
-        words = f"{job.done:,} of {job.total:,} responses, {job.rate:,.0f} a second{left}"
-    else:
-        words = job.message or "Loading the model"
-    st.progress(min(share, 1.0), text=words)
-    if st.button("Cancel", key="job_cancel"):
-        cancel_job(job.job_id)
-        st.rerun()
-
-
-def ended(job: Job) -> None:
-    """How the last job ended; a finished file is taken into use once."""
-    if job.state == "done":
-        st.success(f"Finished: {escaped(Path(job.out).name)}. {escaped(job.message)}", icon=":material/task_alt:")
-        if st.session_state.get("job_seen") != job.job_id:
-            st.session_state["job_seen"] = job.job_id
-            if job.started > st.session_state.setdefault("job_session", job.started) - 1:
-                change_view(features=str(Path(job.out).resolve()))
-                st.rerun()
-    elif job.state == "failed":
-        st.error(escaped(job.message), icon=":material/error:")
-    else:
-        st.info(escaped(job.message), icon=":material/info:")
+def taken(job: Job | None) -> None:
+    """A file that has just been finished is taken into use, once."""
+    if job is not None and job.state == "done" and st.session_state.get("job_seen") != job.job_id:
+        st.session_state["job_seen"] = job.job_id
+        if job.started > st.session_state.setdefault("job_session", job.started) - 1:
+            change_view(features=str(Path(job.out).resolve()))
+            st.rerun()
 
 
 def space_controls() -> None:

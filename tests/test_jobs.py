@@ -84,10 +84,10 @@ def test_a_worker_that_was_killed_counts_as_failed(pool):
 
 
 def test_rate_and_time_left_follow_from_progress(pool):
-    job = Job("abc", "f", {}, "out", done=30, total=90, seconds=10.0)
+    job = Job("abc", "features", "f", {}, "out", done=30, total=90, seconds=10.0)
     assert job.rate == pytest.approx(3.0)
     assert job.seconds_left == pytest.approx(20.0)
-    assert Job("abc", "f", {}, "out").seconds_left is None
+    assert Job("abc", "features", "f", {}, "out").seconds_left is None
     _write(job)
     assert asdict(read_job("abc")) == asdict(job)
     assert read_job("unknown") is None

@@ -1,0 +1,1 @@
+"""The backtest wired to a pool with known outcomes."""
