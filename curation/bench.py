@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from curation.bench_features import extraction_rows, extraction_table
+
 if TYPE_CHECKING:
     from curation.design.criterion import Criterion
     from curation.design.feasible import Feasible
@@ -334,6 +336,7 @@ def run(
         "frank_wolfe": yardsticks(works[0], solved["rows"][0]["seconds_median"], limit=2.0 if quick else 60.0, say=say),
         "conic": conic(small),
         "peak_memory": {"shape": f"{largest.prompts:,} x {largest.candidates}", "gib": peak_memory(largest)},
+        "extraction": extraction_rows(repeats=repeats, device=device, quick=quick, say=say),
     }
 
 
@@ -377,6 +380,7 @@ def table(result: dict[str, Any]) -> list[str]:
         ),
         "",
         "Realised f of the batch over the lower bound; 1 is unreachable where labels are whole.",
+        *extraction_table(result["extraction"]),
     ]
     return lines
 

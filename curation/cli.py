@@ -28,6 +28,7 @@ from curation.cli_options import (
     JsonOpt,
     LaterPaths,
     LengthOpt,
+    ModelDtypeChoice,
     NormalizeOpt,
     OrderChoice,
     OverlapOpt,
@@ -58,6 +59,7 @@ from curation.cli_output import emit, not_yet, progress_line, refuse_later, say,
 from curation.errors import CurationError
 from curation.settings import DesignSettings, SpaceSettings, workspace
 
+INTERRUPTED = 130  # what typer makes of an interrupt at the keyboard
 app = typer.Typer(
     name="curation",
     no_args_is_help=True,
@@ -116,6 +118,13 @@ def features(
     pooling: Annotated[PoolingChoice, typer.Option(help="Token(s) that stand for the response.")] = PoolingChoice.last,
     batch_tokens: Annotated[str, typer.Option(help="Tokens of one forward pass, or auto.")] = "auto",
     device: DeviceOpt = "auto",
+    dtype: Annotated[ModelDtypeChoice, typer.Option(help="Of the model; auto: float32 on a CPU, half on a GPU.")] = (
+        ModelDtypeChoice.auto
+    ),
+    trust_remote_code: Annotated[
+        bool,
+        typer.Option("--trust-remote-code", help="Run the model's own code; its name must also be in the environment."),
+    ] = False,
     seed: Annotated[int, typer.Option(help="Seed of `--model fit`.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")] = False,
     force: ForceOpt = False,
@@ -135,6 +144,8 @@ def features(
         pooling=pooling.value,
         batch_tokens="auto" if batch_tokens == "auto" else int(batch_tokens),
         device=device,
+        model_dtype=dtype.value,
+        trust_remote_code=trust_remote_code,
         seed=seed,
         resume=resume,
         force=force,
@@ -365,9 +376,12 @@ def main(arguments: list[str] | None = None) -> int:
     except (OSError, MemoryError) as error:
         return _fail(f"{type(error).__name__}: {error}", given)
     except KeyboardInterrupt:
-        return _fail("stopped; nothing was written.", given)
+        status = INTERRUPTED
     except Exception as error:  # the boundary: a bug is logged whole and told in one sentence
         return _usage_or_bug(error, given)
+    if status == INTERRUPTED:
+        kept = "finished parts are kept; go on with --resume" if given[:1] == ["features"] else "nothing was written"
+        return _fail(f"stopped; {kept}.", given)
     return status if isinstance(status, int) else 0
 
 

@@ -75,6 +75,13 @@ class SelectChoice(StrEnum):
     paper = "paper"
 
 
+class ModelDtypeChoice(StrEnum):
+    auto = "auto"
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+    float16 = "float16"
+
+
 class PoolingChoice(StrEnum):
     last = "last"
     mean = "mean"

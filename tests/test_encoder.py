@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from curation.errors import RepresentationError
-from curation.representation.encoder import Encoder, _batches, encode
+from curation.representation.encoder import Encoder, encode
 from curation.representation.layout import Layout, plain_prompt
 from curation.representation.models import load_model
+from curation.representation.packing import packed
 from tests.tiny_models import save_model, tokenizer
 
 PROMPTS: list[Any] = [
@@ -176,7 +177,7 @@ def test_a_long_prompt_loses_its_beginning_and_a_long_response_its_end() -> None
 def test_truncation_is_counted_and_said_and_keeps_within_the_model(folders: dict[str, Path]) -> None:
     long = "Put the egg in boiling water. " * 90
     encoded = encode([long, "Hi"], [["Yes.", long], ["Yes.", long]], model=str(folders["gpt2"]), device="cpu")
-    assert (encoded.prompts_cut, encoded.responses_cut, encoded.truncated) == (1, 2, 3)
+    assert (encoded.cuts.prompts, encoded.cuts.responses, encoded.truncated) == (1, 2, 3)
     assert any("1 of 4 responses" in note and "beginning" in note and "256" in note for note in encoded.notes)
     assert any("2 of 4 responses lost their end" in note for note in encoded.notes)
     assert encoded.n_tokens.tolist()[1] == 255
@@ -187,7 +188,7 @@ def test_truncation_is_counted_and_said_and_keeps_within_the_model(folders: dict
 
 def test_batches_hold_every_row_once_within_the_budget() -> None:
     sizes = [3, 50, 7, 7, 20, 1, 9, 120]
-    batches = _batches(sizes, 60)
+    batches = packed(sizes, 60)
     assert sorted(i for batch in batches for i in batch) == list(range(len(sizes)))
     assert all(len(batch) == 1 or len(batch) * max(sizes[i] for i in batch) <= 60 for batch in batches)
     assert batches[0] == [7]  # longer than the budget: alone
@@ -284,3 +285,49 @@ def test_a_model_that_overflows_is_named(folders: dict[str, Path]) -> None:
         loaded.model.transformer.ln_f.bias.fill_(float("nan"))
     with pytest.raises(RepresentationError, match="not finite for 6 responses"):
         Encoder(loaded).encode(PROMPTS, RESPONSES)
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama", "bert"])
+def test_the_side_a_tokenizer_pads_on_changes_nothing(folders: dict[str, Path], kind: str, tmp_path: Path) -> None:
+    import shutil
+
+    import transformers
+
+    shutil.copytree(folders[kind], tmp_path / "left")
+    words = transformers.AutoTokenizer.from_pretrained(folders[kind])
+    assert words.padding_side == "right"
+    words.padding_side = "left"
+    words.save_pretrained(tmp_path / "left")
+    left = encode(PROMPTS, RESPONSES, model=str(tmp_path / "left"), device="cpu")
+    np.testing.assert_allclose(left.matrix, _by_hand(folders[kind], kind)[0], atol=2e-5)
+    np.testing.assert_array_equal(
+        left.matrix, encode(PROMPTS, RESPONSES, model=str(folders[kind]), device="cpu").matrix
+    )
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama", "chat", "bert"])
+def test_one_leading_token_and_one_end_token_whatever_the_tokenizer_adds(folders: dict[str, Path], kind: str) -> None:
+    import transformers
+
+    words = transformers.AutoTokenizer.from_pretrained(folders[kind])
+    lead = {"gpt2": [], "llama": ["<bos>"], "chat": [], "bert": ["[CLS]"]}[kind]
+    end = "[SEP]" if kind == "bert" else "<end>"
+    for group in Layout(words, max_tokens=None).groups(PROMPTS, RESPONSES):
+        for row in group:
+            tokens = words.convert_ids_to_tokens(row.ids)
+            assert tokens[: len(lead)] == lead
+            assert [t for t in tokens if t in ("<bos>", "[CLS]")] == lead
+            assert tokens[-1] == end
+            assert tokens.count(end) == (2 if kind == "bert" else 1)  # BERT sets the two texts apart by it
+            assert row.start < len(row.ids)
+
+
+def test_lost_tokens_are_counted_by_side(folders: dict[str, Path]) -> None:
+    loaded = load_model(str(folders["llama"]), device="cpu")
+    whole = Layout(loaded.tokenizer, max_tokens=None).groups(PROMPTS, RESPONSES)
+    limit = 24
+    encoded = Encoder(loaded, max_length=limit).encode(PROMPTS, RESPONSES)
+    over = sum(max(0, len(row.ids) - limit) for group in whole for row in group)
+    assert over > 0
+    assert encoded.cuts.prompt_tokens + encoded.cuts.response_tokens == over
+    assert any(f"{encoded.cuts.prompt_tokens:,} tokens at the beginning of prompts" in note for note in encoded.notes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,14 +12,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curation.errors import RepresentationError
+from curation.representation.forward import Fetch, Pooling, Reader
 from curation.representation.layout import Layout, PromptLike, Tokens
 from curation.representation.models import LoadedModel, load_model
+from curation.representation.packing import packed
+from curation.representation.prefix import Block, blocks, read_block, reusable, saves
 
 Progress = Callable[[int, int, float], None]  # done responses, total responses, seconds so far
-Pooling = Literal["last", "mean"]
 BatchTokens = int | Literal["auto"]
+VERSION = 2  # changes with anything that changes the last digits of what is read; a run is resumed by the same only
 _AUTO_TOKENS = {"cpu": 4096, "cuda": 32_768}
 _LOGIT_BYTES = {"cpu": 1 << 30, "cuda": 8 << 30}  # `auto` keeps the logits of a batch within about this
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """What did not fit the model: responses whose prompt lost its beginning, responses that lost their end, and the
+    tokens lost by each. Cuts add up."""
+
+    prompts: int = 0
+    responses: int = 0
+    prompt_tokens: int = 0
+    response_tokens: int = 0
+
+    def __add__(self, other: Cuts) -> Cuts:
+        return Cuts(
+            self.prompts + other.prompts,
+            self.responses + other.responses,
+            self.prompt_tokens + other.prompt_tokens,
+            self.response_tokens + other.response_tokens,
+        )
+
+    @property
+    def truncated(self) -> int:
+        """Responses that were not read whole with their whole prompt."""
+        return self.prompts + self.responses
 
 
 @dataclass(frozen=True)
@@ -30,14 +57,13 @@ class Encoded:
     reference_logprob: NDArray[np.float64] | None  # (N,) nats summed over response tokens; None for encoders
     n_tokens: NDArray[np.int32]  # (N,) response tokens read, end token included
     metadata: dict[str, str]
-    prompts_cut: int  # responses whose prompt lost its beginning
-    responses_cut: int  # responses that lost their end
+    cuts: Cuts
     notes: tuple[str, ...]
 
     @property
     def truncated(self) -> int:
         """Responses that were not read whole with their whole prompt."""
-        return self.prompts_cut + self.responses_cut
+        return self.cuts.truncated
 
 
 def encode(
@@ -51,18 +77,25 @@ def encode(
     device: str = "auto",
     progress: Progress | None = None,
     max_length: int | None = None,
+    reuse: bool = True,
 ) -> Encoded:
     """Encode the responses of every prompt with `model` (a hub name or folder).
 
     layer: index into the hidden states, -1 the last, 0 the embeddings. pooling: the hidden state of the last token
     (the end token), or the mean over the response's tokens. batch_tokens: tokens per batch, padding included.
-    max_length: tokens per sequence, at most what the model allows. Raises RepresentationError when the model cannot
-    be loaded or run.
+    max_length: tokens per sequence, at most what the model allows. reuse: read a prompt that several candidates share
+    once, where the model allows it and it saves enough. Raises RepresentationError when the model cannot be loaded or
+    run.
     """
-    loaded = load_model(model, device=device)
-    return Encoder(loaded, layer=layer, pooling=pooling, batch_tokens=batch_tokens, max_length=max_length).encode(
-        prompts, responses, progress=progress
+    encoder = Encoder(
+        load_model(model, device=device),
+        layer=layer,
+        pooling=pooling,
+        batch_tokens=batch_tokens,
+        max_length=max_length,
+        reuse=reuse,
     )
+    return encoder.encode(prompts, responses, progress=progress)
 
 
 class Encoder:
@@ -76,6 +109,7 @@ class Encoder:
         pooling: Pooling = "last",
         batch_tokens: BatchTokens = "auto",
         max_length: int | None = None,
+        reuse: bool = True,
     ) -> None:
         if pooling not in ("last", "mean"):
             raise RepresentationError(f"--pooling {pooling!r} is unknown; use last or mean.")
@@ -95,9 +129,24 @@ class Encoder:
         self._limit = min(limits) if limits else None
         self._layout = Layout(loaded.tokenizer, max_tokens=self._limit)
         self._budget = self._auto_tokens() if batch_tokens == "auto" else int(batch_tokens)
+        takes = inspect.signature(loaded.model.forward).parameters
         pad = loaded.tokenizer.pad_token_id
-        self._pad = int(pad if pad is not None else 0)  # padding is masked, so any id will do
-        self._keep_logits = "logits_to_keep" in inspect.signature(loaded.model.forward).parameters
+        self.reader = Reader(
+            model=loaded.model,
+            device=loaded.device,
+            causal=loaded.causal,
+            layer=layer,
+            pooling=pooling,
+            pad=int(pad if pad is not None else 0),  # padding is masked, so any id will do
+            keeps_logits="logits_to_keep" in takes,
+            takes_positions="position_ids" in takes,
+        )
+        self._reuse = reuse and reusable(self.reader)
+
+    @property
+    def width(self) -> int:
+        """Numbers per response."""
+        return int(self._loaded.model.config.get_text_config().hidden_size)
 
     @property
     def causal(self) -> bool:
@@ -115,6 +164,7 @@ class Encoder:
             "pooling": self._pooling,
             "template": self._layout.description,
             "max_length": str(self._limit) if self._limit is not None else "none",
+            "shared_prompts": "read once where that saves enough" if self._reuse else "read with every response",
         }
 
     def encode(
@@ -129,60 +179,104 @@ class Encoder:
 
         if len(prompts) != len(responses):
             raise RepresentationError(f"{len(prompts)} prompts but {len(responses)} lists of responses; give one each.")
-        rows = self._tokenize(prompts, responses)
-        n_rows = len(rows)
-        width = int(self._loaded.model.config.get_text_config().hidden_size)
-        matrix = np.zeros((n_rows, width), dtype=np.float32)
-        logprob = np.zeros(n_rows)
+        groups = self._layout.groups(prompts, responses)
+        rows = [row for group in groups for row in group]
+        matrix = np.zeros((len(rows), self.width), dtype=np.float32)
+        logprob = np.zeros(len(rows))
         done, start = 0, time.perf_counter()
+        waiting: list[tuple[list[int], Fetch]] = []
+
+        def arrive() -> None:
+            nonlocal done
+            batch, fetch = waiting.pop(0)
+            matrix[batch], logprob[batch] = fetch.get()
+            done += len(batch)
+            if progress is not None:
+                progress(done, len(rows), time.perf_counter() - start)
+
         with torch.inference_mode():
-            for batch in _batches([len(row.ids) for row in rows], self._budget):
-                states, sums = self._run([rows[i] for i in batch])
-                matrix[batch] = states
-                logprob[batch] = sums
-                done += len(batch)
-                if progress is not None:
-                    progress(done, n_rows, time.perf_counter() - start)
+            for batch, states, sums in self._batches(groups, rows):
+                waiting.append((batch, Fetch(states, sums)))
+                if len(waiting) > 1:  # a GPU works on the newest batch while the one before comes home
+                    arrive()
+            while waiting:
+                arrive()
         bad = ~(np.isfinite(matrix).all(axis=1) & np.isfinite(logprob))
         if bad.any():
             raise RepresentationError(
                 f"model {self._loaded.name} gives numbers that are not finite for {int(bad.sum())} responses (first: "
-                f"response {int(np.argmax(bad)) + 1} of {n_rows}); run it on the CPU in float32, or use another model."
+                f"response {int(np.argmax(bad)) + 1} of {len(rows)}); run it on the CPU in float32, or use another "
+                "model."
             )
-        prompts_cut = sum(row.cut == "prompt" for row in rows)
-        responses_cut = sum(row.cut == "response" for row in rows)
+        cuts = Cuts(
+            prompts=sum(row.cut == "prompt" for row in rows),
+            responses=sum(row.cut == "response" for row in rows),
+            prompt_tokens=sum(row.lost[0] for row in rows),
+            response_tokens=sum(row.lost[1] for row in rows),
+        )
         return Encoded(
             matrix=matrix,
             reference_logprob=logprob if self.causal else None,
             n_tokens=np.array([len(row.ids) - row.start for row in rows], dtype=np.int32),
             metadata=self.metadata,
-            prompts_cut=prompts_cut,
-            responses_cut=responses_cut,
-            notes=self.notes(prompts_cut, responses_cut, n_rows),
+            cuts=cuts,
+            notes=self.notes(cuts, len(rows)),
         )
 
-    def notes(self, prompts_cut: int, responses_cut: int, total: int) -> tuple[str, ...]:
+    def notes(self, cuts: Cuts, total: int) -> tuple[str, ...]:
         """What people should know: truncation, counted, and missing log-probabilities."""
         out = list(self._loaded.notes)
         if not self._loaded.causal and not out:
             out.append(f"model {self._loaded.name} is an encoder: no log-probabilities.")
-        if prompts_cut:
+        if cuts.prompts:
             out.append(
-                f"{prompts_cut:,} of {total:,} responses were read with a prompt that lost its beginning: more than "
+                f"{cuts.prompts:,} of {total:,} responses were read with a prompt that lost its beginning: more than "
                 f"{self._limit} tokens together."
             )
-        if responses_cut:
+        if cuts.responses:
             out.append(
-                f"{responses_cut:,} of {total:,} responses lost their end: more than {self._limit} tokens alone."
+                f"{cuts.responses:,} of {total:,} responses lost their end: more than {self._limit} tokens alone."
+            )
+        if cuts.truncated:
+            out.append(
+                f"Cut off: {cuts.prompt_tokens:,} tokens at the beginning of prompts, {cuts.response_tokens:,} at the "
+                "end of responses."
             )
         return tuple(out)
 
-    def _tokenize(self, prompts: Sequence[PromptLike], responses: Sequence[Sequence[str]]) -> list[Tokens]:
-        rows = []
-        for prompt, texts in zip(prompts, responses, strict=True):
-            head = self._layout.prompt_ids(prompt)
-            rows += [self._layout.join(head, self._layout.response_ids(text)) for text in texts]
-        return rows
+    def whole_batches(self, prompts: Sequence[PromptLike], responses: Sequence[Sequence[str]]) -> list[list[Tokens]]:
+        """The batches of this encoder where nothing is reused, as tokens."""
+        rows = [row for group in self._layout.groups(prompts, responses) for row in group]
+        return [[rows[i] for i in batch] for batch in packed([len(row.ids) for row in rows], self._budget)]
+
+    def _batches(
+        self, groups: Sequence[Sequence[Tokens]], rows: Sequence[Tokens]
+    ) -> Iterator[tuple[list[int], Any, Any]]:
+        """(flat row numbers, states, sums) batch by batch: shared prompts first, then every other row by length."""
+        firsts = np.concatenate([[0], np.cumsum([len(group) for group in groups])])
+        shared = [g for g, group in enumerate(groups) if self._reuse and saves(group)]
+        for block in blocks([groups[g] for g in shared], [int(firsts[g]) for g in shared], self._budget):
+            yield from self._block(block, rows)
+        left = sorted({*range(len(rows))} - {int(firsts[g]) + k for g in shared for k in range(len(groups[g]))})
+        for batch in packed([len(rows[i].ids) for i in left], self._budget):
+            yield from self._run([left[i] for i in batch], rows)
+
+    def _block(self, block: Block, rows: Sequence[Tokens]) -> Iterator[tuple[list[int], Any, Any]]:
+        """A block of shared prompts; what is left of it when the memory runs out is read whole, row by row length."""
+        import torch
+
+        done: set[int] = set()
+        try:
+            for batch, states, sums in read_block(self.reader, block, rows, self._budget):
+                done.update(batch)
+                yield batch, states, sums
+            return
+        except torch.cuda.OutOfMemoryError:
+            pass
+        torch.cuda.empty_cache()
+        left = [row for row in block.rows if row not in done]
+        for part in packed([len(rows[i].ids) for i in left], self._budget):
+            yield from self._run([left[i] for i in part], rows)
 
     def _auto_tokens(self) -> int:
         kind = "cuda" if self._loaded.device.startswith("cuda") else "cpu"
@@ -192,74 +286,22 @@ class Encoder:
         vocabulary = int(self._loaded.model.config.get_text_config().vocab_size)
         return max(256, min(budget, _LOGIT_BYTES[kind] // (4 * vocabulary)))
 
-    def _run(self, rows: list[Tokens]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    def _run(self, batch: list[int], rows: Sequence[Tokens]) -> Iterator[tuple[list[int], Any, Any]]:
         """One batch; when the GPU has too little memory, half of it at a time."""
         import torch
 
         try:
-            return self._forward(rows)
+            states, sums = self.reader.read([rows[i] for i in batch])
         except torch.cuda.OutOfMemoryError as error:
-            if len(rows) == 1:
+            if len(batch) == 1:
                 raise RepresentationError(
-                    f"a sequence of {len(rows[0].ids)} tokens does not fit the GPU's memory; set a smaller maximum "
-                    "length, or use --device cpu."
+                    f"a sequence of {len(rows[batch[0]].ids)} tokens does not fit the GPU's memory; set a smaller "
+                    "maximum length, or use --device cpu."
                 ) from error
-        torch.cuda.empty_cache()
-        half = len(rows) // 2
-        parts = [self._run(rows[:half]), self._run(rows[half:])]
-        return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
-
-    def _forward(self, rows: list[Tokens]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-        """Pooled states (B, p) and summed log-probabilities (B,), zero for encoders.
-
-        Padding stands on the right, so tokens have the positions they would have alone and causal attention never
-        sees it; the mask hides it from encoders.
-        """
-        import torch
-
-        device = self._loaded.device
-        sizes = [len(row.ids) for row in rows]
-        longest = max(sizes)
-        ids = torch.full((len(rows), longest), self._pad, dtype=torch.long)
-        mask = torch.zeros((len(rows), longest), dtype=torch.long)
-        for i, row in enumerate(rows):
-            ids[i, : sizes[i]] = torch.tensor(row.ids, dtype=torch.long)
-            mask[i, : sizes[i]] = 1
-        ids, mask = ids.to(device), mask.to(device)
-        options: dict[str, Any] = {"output_hidden_states": True, "return_dict": True}
-        first = min(row.start for row in rows) - 1  # the logits before this position are nobody's
-        if self._loaded.causal:
-            options["use_cache"] = False
-            if self._keep_logits:
-                options["logits_to_keep"] = torch.arange(first, longest, device=device)
-            else:
-                first = 0
-        out = self._loaded.model(input_ids=ids, attention_mask=mask, **options)
-        hidden = out.hidden_states[self._layer]
-        states = np.empty((len(rows), hidden.shape[-1]), dtype=np.float32)
-        sums = np.zeros(len(rows))
-        for i, row in enumerate(rows):
-            span = (
-                slice(row.start, sizes[i])
-                if self._pooling == "mean" and row.start < sizes[i]
-                else slice(sizes[i] - 1, sizes[i])
-            )
-            states[i] = hidden[i, span].float().mean(dim=0).cpu().numpy()
-            if self._loaded.causal and row.start < sizes[i]:
-                logits = out.logits[i, row.start - 1 - first : sizes[i] - 1 - first].float()
-                wanted = ids[i, row.start : sizes[i]]
-                chosen = logits.gather(1, wanted[:, None])[:, 0] - torch.logsumexp(logits, dim=1)
-                sums[i] = float(chosen.double().sum())
-        return states, sums
-
-
-def _batches(sizes: Sequence[int], budget: int) -> list[list[int]]:
-    """Rows sorted by length, longest first, cut into batches whose padded size stays within the budget."""
-    order = sorted(range(len(sizes)), key=lambda i: (-sizes[i], i))
-    out: list[list[int]] = []
-    for i in order:
-        if out and (len(out[-1]) + 1) * sizes[out[-1][0]] <= budget:
-            out[-1].append(i)
         else:
-            out.append([i])
-    return out
+            yield batch, states, sums
+            return
+        torch.cuda.empty_cache()
+        half = len(batch) // 2
+        yield from self._run(batch[:half], rows)
+        yield from self._run(batch[half:], rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
@@ -15,13 +16,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curation.errors import FeaturesError, RepresentationError
-from curation.representation.encoder import BatchTokens, Encoder, Pooling, Progress
+from curation.representation.encoder import VERSION, BatchTokens, Cuts, Encoder, Progress
 from curation.representation.features_file import read_features, write_features
+from curation.representation.forward import Pooling
 from curation.representation.layout import PromptLike
-from curation.representation.models import load_model
+from curation.representation.models import ModelDtype, load_model
 from curation.representation.reference import FitSettings, ReferenceFit, fit_reference, load_fit
 
 log = logging.getLogger(__name__)
@@ -49,7 +53,7 @@ class _Shard:
     matrix: NDArray[np.float32]
     logprob: NDArray[np.float64]
     n_tokens: NDArray[np.int32]
-    cut: tuple[int, int]  # responses whose prompt, whose own text was cut
+    cuts: Cuts
 
 
 def extract(
@@ -63,6 +67,8 @@ def extract(
     pooling: Pooling = "last",
     batch_tokens: BatchTokens = "auto",
     device: str = "auto",
+    model_dtype: ModelDtype = "auto",
+    trust_remote_code: bool = False,
     max_length: int | None = None,
     dtype: Literal["float16", "float32"] = "float16",
     pool_fingerprint: str | None = None,
@@ -79,7 +85,8 @@ def extract(
     ids: (prompt_id, response_id) in flat order. "fit" first fits a small reference on the pool (`fit`, `seed`), kept
     in `fit_folder` when one is given. Finished shards lie in `OUT.parts/` until the file is whole; `resume` goes on
     from them and gives the file that an uninterrupted run gives; `force` starts over and replaces `out`. progress:
-    responses done, in all, seconds; fit_progress: steps. Raises RepresentationError when `out` or unfinished parts
+    responses done, in all, seconds; fit_progress: steps. model_dtype, trust_remote_code: as `load_model`. dtype: of the
+    numbers in the file. Raises RepresentationError when `out` or unfinished parts
     exist and neither is asked for, when parts belong to another run, or when the model fails.
     """
     start = time.perf_counter()
@@ -87,10 +94,15 @@ def extract(
     counts = [len(texts) for texts in responses]
     if len(prompts) != len(counts) or sum(counts) != len(ids) or not ids:
         raise RepresentationError(f"{len(ids)} ids do not fit {sum(counts)} responses of {len(prompts)} prompts.")
-    run = _run_key(prompts, responses, ids, model, layer, pooling, batch_tokens, device, max_length, dtype, seed, fit)
+    run = _run_key(
+        prompts, responses, ids, VERSION, model, layer, pooling, batch_tokens, device, model_dtype, max_length, dtype,
+        seed, fit,
+    )  # fmt: skip
     parts = target.with_name(target.name + ".parts")
-    if resume and not force and target.exists() and not parts.exists():
-        return _already_whole(target, ids, run, time.perf_counter() - start)
+    if resume and not force and target.exists() and (not parts.exists() or _made_by(target, run)):
+        whole = _already_whole(target, ids, run, time.perf_counter() - start)
+        _remove(parts)  # what a run killed at its very end has left
+        return whole
     _prepare(target, parts, run, resume, force)
 
     notes: list[str] = []
@@ -101,21 +113,23 @@ def extract(
         source = str(folder)
         notes += fitted.notes
     encoder = Encoder(
-        load_model(source, device=device),
+        load_model(source, device=device, dtype=model_dtype, trust_remote_code=trust_remote_code),
         layer=layer,
         pooling=pooling,
         batch_tokens=batch_tokens,
         max_length=max_length,
     )
+    _check_room(target, len(ids), encoder.width, dtype)
     shards, reused = _shards(encoder, prompts, responses, parts, progress)
     matrix = np.concatenate([shard.matrix for shard in shards])
     logprob = np.concatenate([shard.logprob for shard in shards])
-    prompts_cut, responses_cut = (sum(shard.cut[i] for shard in shards) for i in (0, 1))
-    notes += encoder.notes(prompts_cut, responses_cut, len(ids))
+    cuts = sum((shard.cuts for shard in shards), Cuts())
+    notes += encoder.notes(cuts, len(ids))
     if dtype == "float16" and float(np.abs(matrix).max()) > float(np.finfo(np.float16).max):
         dtype = "float32"
         notes.append("features exceed what float16 can hold: written as float32.")
-    metadata = {**encoder.metadata, "run": run, "truncated": str(prompts_cut + responses_cut), "stored_as": dtype}
+    metadata = {**encoder.metadata, "run": run, "truncated": str(cuts.truncated), "stored_as": dtype}
+    metadata["truncation"] = json.dumps(asdict(cuts))
     if pool_fingerprint is not None:
         metadata["pool_fingerprint"] = pool_fingerprint
     if fitted is not None:
@@ -137,13 +151,13 @@ def extract(
         metadata=metadata,
         dtype=dtype,
     )
-    shutil.rmtree(parts)
+    _remove(parts)
     return Extraction(
         path=str(target),
         responses=len(ids),
         width=int(matrix.shape[1]),
         log_probabilities=encoder.causal,
-        truncated=prompts_cut + responses_cut,
+        truncated=cuts.truncated,
         reused_shards=reused,
         seconds=time.perf_counter() - start,
         metadata=metadata,
@@ -163,6 +177,27 @@ def _run_key(
         for entry in part:
             digest.update(json.dumps(entry, sort_keys=True).encode())
     return digest.hexdigest()[:16]
+
+
+def _made_by(target: Path, run: str) -> bool:
+    """Whether a features file is the work of this very run."""
+    try:
+        found = pq.read_schema(target).metadata or {}
+    except (pa.ArrowException, OSError):
+        return False
+    return bool(found.get(b"run") == run.encode())
+
+
+def _remove(parts: Path) -> None:
+    """Delete the parts; their mark goes last, so that a run killed here is still known for what it is."""
+    if not parts.exists():
+        return
+    for path in sorted(parts.iterdir(), key=lambda path: path.name == "run.json"):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    parts.rmdir()
 
 
 def _already_whole(target: Path, ids: Sequence[tuple[str, str]], run: str, seconds: float) -> Extraction:
@@ -276,8 +311,8 @@ def _shards(
 
             encoded = encoder.encode(prompts[first:last], responses[first:last], progress=tell)
             logprob = encoded.reference_logprob if encoded.reference_logprob is not None else np.zeros(size)
-            shard = _Shard(encoded.matrix, logprob, encoded.n_tokens, (encoded.prompts_cut, encoded.responses_cut))
-            _write_shard(path, shard)
+            shard = _Shard(encoded.matrix, logprob, encoded.n_tokens, encoded.cuts)
+            _write_shard(path, shard, number)
         out.append(shard)
         done += size
     return out, reused
@@ -298,16 +333,34 @@ def _cut(counts: Sequence[int]) -> list[tuple[int, int]]:
 def _read_shard(path: Path, size: int) -> _Shard | None:
     try:
         with np.load(path, allow_pickle=False) as stored:
-            shard = _Shard(
-                stored["matrix"], stored["logprob"], stored["n_tokens"], (int(stored["cut"][0]), int(stored["cut"][1]))
-            )
-    except (OSError, ValueError, KeyError, EOFError, IndexError, zipfile.BadZipFile):
+            cuts = Cuts(*(int(value) for value in stored["cuts"]))
+            shard = _Shard(stored["matrix"], stored["logprob"], stored["n_tokens"], cuts)
+    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile):
         return None
     return shard if len(shard.matrix) == size else None
 
 
-def _write_shard(path: Path, shard: _Shard) -> None:
+def _write_shard(path: Path, shard: _Shard, number: int) -> None:
     temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
-        np.savez(file, matrix=shard.matrix, logprob=shard.logprob, n_tokens=shard.n_tokens, cut=np.array(shard.cut))
-    os.replace(temporary, path)
+    counts = np.array(list(asdict(shard.cuts).values()))
+    try:
+        with temporary.open("wb") as file:
+            np.savez(file, matrix=shard.matrix, logprob=shard.logprob, n_tokens=shard.n_tokens, cuts=counts)
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise RepresentationError(
+            f"{path.parent} cannot be written ({error.strerror or error}); the {number} parts before are kept: "
+            f"{'free some space' if error.errno == errno.ENOSPC else 'mend it'} and go on with --resume."
+        ) from error
+
+
+def _check_room(target: Path, responses: int, width: int, dtype: str) -> None:
+    """Refuse before the first response what the disk cannot hold: the parts (float32) and the file beside them."""
+    needed = responses * width * (4 + np.dtype(dtype).itemsize)
+    free = shutil.disk_usage(target.parent).free
+    if needed > free:
+        raise RepresentationError(
+            f"{target.parent} has {free / 1e9:.2f} GB free, but the features of {responses:,} responses take about "
+            f"{needed / 1e9:.2f} GB; free some space, or choose another --out."
+        )

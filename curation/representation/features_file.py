@@ -119,7 +119,10 @@ def write_features(
         pq.write_table(table, temporary, compression="zstd")
         os.replace(temporary, target)
     except OSError as error:
-        raise FeaturesError(f"{target} cannot be written ({error.strerror or error}); choose another --out.") from error
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise FeaturesError(
+            f"{target} cannot be written ({reason}); free some space or choose another --out."
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
     return target

@@ -19,6 +19,7 @@ class Tokens:
     ids: list[int]
     start: int  # index of the first response token; the response runs to the end
     cut: str  # "" when whole, "prompt" when the prompt lost its beginning, "response" when the response lost its end
+    lost: tuple[int, int] = (0, 0)  # tokens that the prompt and the response lost
 
 
 def plain_prompt(prompt: PromptLike) -> str:
@@ -56,21 +57,41 @@ class Layout:
 
     def prompt_ids(self, prompt: PromptLike) -> list[int]:
         """Tokens of the prompt, including whatever the tokenizer or template puts first."""
+        return self.prompts_ids([prompt])[0]
+
+    def prompts_ids(self, prompts: Sequence[PromptLike]) -> list[list[int]]:
+        """`prompt_ids` of many prompts in one call of the tokenizer."""
         if self.chat:
-            ids = list(self._tokenizer(self._render(prompt), add_special_tokens=False, verbose=False)["input_ids"])
+            out = self._many([self._render(prompt) for prompt in prompts], special=False)
         else:
-            ids = list(self._tokenizer(plain_prompt(prompt), verbose=False)["input_ids"])
-            if self._end is not None and self._tokenizer.sep_token_id != self._end and ids[-1:] == [self._end]:
-                ids.pop()  # some tokenizers close every text; the prompt goes on
-        if not ids:
+            out = self._many([plain_prompt(prompt) for prompt in prompts], special=True)
+            if self._end is not None and self._tokenizer.sep_token_id != self._end:
+                # some tokenizers close every text; the prompt goes on
+                out = [ids[:-1] if ids[-1:] == [self._end] else ids for ids in out]
+        if not all(out):
             raise RepresentationError("the tokenizer makes no tokens of a prompt; use another model.")
-        return ids
+        return out
 
     def response_ids(self, text: str) -> list[int]:
         """Tokens of the response and the end token."""
-        content = text if self.chat else plain_response(text)
-        ids = list(self._tokenizer(content, add_special_tokens=False, verbose=False)["input_ids"]) if content else []
-        return ids if self._end is None else [*ids, self._end]
+        return self.responses_ids([text])[0]
+
+    def responses_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """`response_ids` of many responses in one call of the tokenizer."""
+        out = self._many([text if self.chat else plain_response(text) for text in texts], special=False)
+        return out if self._end is None else [[*ids, self._end] for ids in out]
+
+    def groups(self, prompts: Sequence[PromptLike], responses: Sequence[Sequence[str]]) -> list[list[Tokens]]:
+        """The responses of every prompt, ready for the model."""
+        heads = self.prompts_ids(prompts)
+        tails = iter(self.responses_ids([text for texts in responses for text in texts]))
+        return [[self.join(head, next(tails)) for _ in texts] for head, texts in zip(heads, responses, strict=True)]
+
+    def _many(self, texts: Sequence[str], *, special: bool) -> list[list[int]]:
+        if not texts:
+            return []
+        options = {"add_special_tokens": special, "verbose": False, "return_attention_mask": False}
+        return [list(ids) for ids in self._tokenizer(list(texts), **options)["input_ids"]]
 
     def join(self, prompt: Sequence[int], response: Sequence[int]) -> Tokens:
         """Prompt and response as one sequence within the model's limit.
@@ -85,7 +106,8 @@ class Layout:
         lead = list(prompt[:1]) if prompt[0] in self._lead else []
         tail = list(prompt[-(room - len(lead)) :]) if room > len(lead) else []
         context = [*lead, *tail]
-        return Tokens([*context, *kept], len(context), "response" if len(kept) < len(response) else "prompt")
+        lost = (len(prompt) - len(context), len(response) - len(kept))
+        return Tokens([*context, *kept], len(context), "response" if lost[1] else "prompt", lost)
 
     def _render(self, prompt: PromptLike) -> str:
         import jinja2

@@ -1,18 +1,22 @@
-"""Loading a model and its tokenizer: safetensors only, no code from the model's folder, no hanging on the network."""
+"""Loading a model and its tokenizer: safetensors only, a model's own code only when asked for twice, no hanging."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from curation.device import resolve_device
 from curation.errors import RepresentationError
 
 log = logging.getLogger(__name__)
+ModelDtype = Literal["auto", "float32", "bfloat16", "float16"]
+TRUST = "CURATION_TRUST_REMOTE_CODE"  # names the one model whose own code may run, beside --trust-remote-code
 _WANTED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 _HASHED = [
     "config.json",
@@ -23,6 +27,7 @@ _HASHED = [
     "*.model",
     "*.jinja",
     "*.safetensors",
+    "*.py",
 ]
 _UNWANTED = ["original/*", "consolidated*", "onnx/*", "openvino/*"]
 
@@ -41,17 +46,26 @@ class LoadedModel:
     notes: tuple[str, ...]
 
 
-def load_model(name: str, *, device: str = "auto") -> LoadedModel:
-    """Load `name`, a folder or a hub name, in eval mode; float32 on CPU, the checkpoint's own type on CUDA.
+def load_model(
+    name: str, *, device: str = "auto", dtype: ModelDtype = "auto", trust_remote_code: bool = False
+) -> LoadedModel:
+    """Load `name`, a folder or a hub name, in eval mode.
 
+    dtype: "auto" is float32 on the CPU; on CUDA the checkpoint's own type, bfloat16 for float32 checkpoints.
+    trust_remote_code: run code from the model's folder; only where the environment names this model too (TRUST).
     Raises RepresentationError with a remedy when it is missing, not in safetensors, needs its own code, is an
     encoder-decoder, or lacks weights.
     """
     import transformers
     from safetensors import SafetensorError
 
+    if trust_remote_code and os.environ.get(TRUST) != name:
+        raise RepresentationError(
+            f"--trust-remote-code lets {name} run its own code on this machine and must be asked for twice; read that "
+            f"code, then set {TRUST}={name} as well."
+        )
     quiet()
-    folder, revision = _locate(name)
+    folder, revision = _locate(name, code=trust_remote_code)
     target = resolve_device(device)
     if not list(folder.glob("*.safetensors")):
         raise RepresentationError(
@@ -59,21 +73,25 @@ def load_model(name: str, *, device: str = "auto") -> LoadedModel:
             "can run code. Convert it with model.save_pretrained(folder), or choose another model."
         )
     try:
-        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        config = transformers.AutoConfig.from_pretrained(
+            folder, trust_remote_code=trust_remote_code, local_files_only=True
+        )
         if getattr(config, "is_encoder_decoder", False):
             raise RepresentationError(
                 f"model {name} is an encoder-decoder ({config.model_type}); use a causal language model or an encoder."
             )
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=trust_remote_code, local_files_only=True
+        )
         causal = _is_causal(config)
         auto = transformers.AutoModelForCausalLM if causal else transformers.AutoModel
         model, loading = auto.from_pretrained(
             folder,
             config=config,
-            trust_remote_code=False,
+            trust_remote_code=trust_remote_code,
             local_files_only=True,
             use_safetensors=True,
-            dtype="auto" if target.startswith("cuda") else "float32",
+            dtype=_dtype(dtype, config, target),
             output_loading_info=True,
         )
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
@@ -86,7 +104,16 @@ def load_model(name: str, *, device: str = "auto") -> LoadedModel:
     return LoadedModel(model, tokenizer, causal, target, name, revision, _max_tokens(config, tokenizer), notes)
 
 
-def _locate(name: str) -> tuple[Path, str]:
+def _dtype(asked: ModelDtype, config: Any, target: str) -> str:
+    if asked != "auto":
+        return asked
+    if not target.startswith("cuda"):
+        return "float32"
+    stored = str(getattr(config, "dtype", None) or "").removeprefix("torch.")
+    return "auto" if stored in ("bfloat16", "float16") else "bfloat16"
+
+
+def _locate(name: str, *, code: bool = False) -> tuple[Path, str]:
     """The folder that holds the model, and its revision. A hub name is looked up in the cache first."""
     path = Path(name).expanduser()
     if path.is_dir():
@@ -96,9 +123,10 @@ def _locate(name: str) -> tuple[Path, str]:
             f"model folder {name} does not exist; give a folder, a hub name such as gpt2, or fit."
         )
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
-    options: dict[str, Any] = {"allow_patterns": _WANTED, "ignore_patterns": _UNWANTED}
+    wanted = [*_WANTED, "*.py"] if code else _WANTED
+    options: dict[str, Any] = {"allow_patterns": wanted, "ignore_patterns": _UNWANTED}
     try:
         try:
             folder = Path(snapshot_download(name, local_files_only=True, **options))
@@ -113,10 +141,16 @@ def _locate(name: str) -> tuple[Path, str]:
             "network, or HF_HUB_OFFLINE is set); give a local folder, use --model fit, or download it elsewhere "
             "and copy the cache (HF_HOME)."
         ) from error
-    except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
+    except Exception as error:  # the hub's library changes what it raises; a download that fails is told in words
+        full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+        remedy = (
+            "free some space, or set HF_HOME to a folder on another disk"
+            if full
+            else "check the network, the name and, for gated models, HF_TOKEN; what has arrived is kept, so try again, "
+            "or give a local folder"
+        )
         raise RepresentationError(
-            f"model {name} cannot be had from the hub ({_first_line(error)}); check the name and, for gated models, "
-            "HF_TOKEN; or give a local folder."
+            f"model {name} cannot be had from the hub ({_first_line(error)}); {remedy}."
         ) from error
     return folder, folder.name
 
@@ -128,6 +162,9 @@ def _is_causal(config: Any) -> bool:
         MODEL_FOR_MASKED_LM_MAPPING_NAMES,
     )
 
+    own = getattr(config, "auto_map", None) or {}  # classes of the model's own code, where that was trusted
+    if "AutoModelForCausalLM" in own:
+        return True
     if config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         return False
     return config.model_type not in MODEL_FOR_MASKED_LM_MAPPING_NAMES or bool(getattr(config, "is_decoder", False))

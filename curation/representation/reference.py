@@ -92,7 +92,7 @@ def fit_reference(
     order = rng.permutation(len(prompts))
     n_held = min(max(1, round(chosen.heldout * len(prompts))), len(prompts) - 1)
     held, kept = sorted(order[:n_held].tolist()), sorted(order[n_held:].tolist())
-    tokenizer = _fit_tokenizer(
+    tokenizer = fit_tokenizer(
         [plain_prompt(prompts[x]) for x in kept] + [plain_response(text) for x in kept for text in responses[x]],
         chosen,
     )
@@ -133,7 +133,8 @@ def load_fit(folder: Path) -> ReferenceFit | None:
         return None
 
 
-def _fit_tokenizer(texts: list[str], settings: FitSettings) -> Any:
+def fit_tokenizer(texts: list[str], settings: FitSettings) -> Any:
+    """A byte-level BPE tokenizer fitted on texts, with one end token that also pads."""
     import tokenizers
     import transformers
 
