@@ -73,17 +73,31 @@ app = typer.Typer(
 def check(
     pool: PoolArg,
     rejects: Annotated[Path | None, typer.Option(help="Where to save the rows that cannot be used.")] = None,
+    features_file: Annotated[
+        Path | None, typer.Option("--features", help="Also look at these features and at a design on them.")
+    ] = None,
+    budget: Annotated[int | None, typer.Option(help="Labels of that design; default: by the pool's size.")] = None,
+    exclude_out: Annotated[
+        Path | None, typer.Option(help="Where to save the pairs that nobody can decide, for `solve --exclude`.")
+    ] = None,
     as_json: JsonOpt = False,
 ) -> None:
-    """Read a pool and say what is in it; exit 1 when rows cannot be used."""
-    from curation.pipeline import load_pool
+    """Read a pool and say what is in it and what is wrong with it; exit 1 when rows cannot be used."""
+    from curation.insight.text_health import duplicate_pairs, text_findings
+    from curation.pipeline import design_health, load_pool
     from curation.pool.checks import pool_report
+    from curation.pool.pair_lists import pair_list_csv
     from curation.pool.storage import write_rejects
 
     file = load_pool(pool)
     if rejects is not None:
         write_rejects(file.rejects, rejects)
     report = pool_report(file.pool)
+    findings = text_findings(file.pool, report)
+    if features_file is not None:
+        findings += design_health(file.pool, features_file, budget=budget)
+    if exclude_out is not None:
+        exclude_out.write_text(pair_list_csv(duplicate_pairs(report)), encoding="utf-8")
     result = {
         "format": file.format,
         "rows": file.rows,
@@ -93,14 +107,14 @@ def check(
         "fingerprint": file.pool.fingerprint,
         "known_outcomes": {"quality": len(file.truth.quality), "labels": len(file.truth.labels)},
         "notes": list(file.notes),
+        "health": [finding.to_json() for finding in findings],
         **report.to_json(),
     }
     lines = [
         f"{pool}: {file.format}, {file.rows} rows, {file.rows_used} used, {len(file.rejects)} rejected",
-        f"{len(file.pool.prompts)} prompts, {file.pool.n_responses} responses, {file.pool.n_pairs} pairs, "
-        f"{len(report.exact_duplicates)} exact and {len(report.near_duplicates)} near-duplicate pairs, "
-        f"{len(report.empty_responses)} empty responses",
+        f"{len(file.pool.prompts)} prompts, {file.pool.n_responses} responses, {file.pool.n_pairs} pairs",
         *file.notes,
+        *(f"{finding.severity}: {finding.sentence} {finding.remedy}" for finding in findings),
         *(f"line {r.line}: {r.reason}" for r in file.rejects[:20]),
     ]
     emit(result, as_json, lines)

@@ -7,12 +7,16 @@ import pandas as pd
 import streamlit as st
 
 from curation.charts.pool import candidates, counts, lengths
+from curation.insight.health import Finding
+from curation.insight.text_health import duplicate_pairs, text_findings
 from curation.pool.checks import PoolReport, pool_report
+from curation.pool.pair_lists import pair_list_csv
 from curation.pool.readers import FIELDS, column_mapping_choices, read_pool
 from curation.pool.schema import Pool, prompt_text
 from curation.pool.storage import write_pool
 from curation.session import DEMO, View, list_pools, save_upload
 from curation.settings import workspace
+from pages._findings import show_findings
 from pages._shared import OpenPool, current_view, guarded, header, open_pool, open_view
 from pages._widgets import chart, escaped, show_text
 
@@ -22,6 +26,11 @@ DEMO_TITLE = "Bundled demo pool"
 @st.cache_resource(max_entries=8, show_spinner="Looking for duplicates")
 def _report(fingerprint: str, _pool: Pool) -> PoolReport:
     return pool_report(_pool)
+
+
+@st.cache_resource(max_entries=8, show_spinner="Looking for broken answers")
+def _findings(fingerprint: str, _pool: Pool, _report: PoolReport) -> list[Finding]:
+    return text_findings(_pool, _report)
 
 
 def choose() -> None:
@@ -102,36 +111,22 @@ def validity(opened: OpenPool) -> None:
         st.download_button("Download the rejects", lines, "rejects.jsonl", icon=":material/download:")
 
 
-def duplicates(report: PoolReport) -> None:
-    """Findings that waste labels, each with its remedy."""
+def health(pool: Pool, report: PoolReport) -> None:
+    """What would waste labels, each with its remedy, and the pairs that nobody can decide as a file."""
     st.subheader("Would waste labels")
-    findings = [
-        (
-            "near-duplicate responses",
-            len(report.near_duplicates),
-            "Comparing them tells nothing: drop one of each, or exclude the pair.",
-        ),
-        ("exactly equal responses", len(report.exact_duplicates), "Drop one of each."),
-        ("candidate pairs of equal texts", len(report.identical_pairs), "No annotator can decide them: exclude them."),
-        (
-            "empty responses",
-            len(report.empty_responses),
-            "A broken generation attracts labels: drop it unless refusing by silence is of interest.",
-        ),
-    ]
-    found = [item for item in findings if item[1]]
-    if not found:
-        st.success("No duplicates and no empty responses within any prompt.", icon=":material/check_circle:")
-        return
-    st.dataframe(pd.DataFrame(found, columns=["finding", "count", "what to do"]), hide_index=True, width="stretch")
-    if report.near_duplicates:
-        with st.expander(f"The {min(len(report.near_duplicates), 100)} closest near-duplicates"):
-            rows = sorted(report.near_duplicates, key=lambda row: -row[3])[:100]
-            st.dataframe(
-                pd.DataFrame(rows, columns=["prompt_id", "response a", "response b", "similarity (3-word shingles)"]),
-                hide_index=True,
-                width="stretch",
-            )
+    findings = _findings(pool.fingerprint, pool, report)
+    show_findings(
+        findings, key="pool", clean="Nothing in the texts would waste labels: no duplicates, no broken answers."
+    )
+    pairs = duplicate_pairs(report)
+    if pairs:
+        st.download_button(
+            f"Exclusions: {len(pairs)} pairs that nobody can decide",
+            pair_list_csv(pairs),
+            "exclude.csv",
+            icon=":material/download:",
+            help="A list for the exclusions of the Design page, or for solve --exclude.",
+        )
 
 
 def figures(opened: OpenPool, report: PoolReport) -> None:
@@ -181,6 +176,6 @@ opened = open_pool()
 report = _report(opened.pool.fingerprint, opened.pool)
 validity(opened)
 figures(opened, report)
-duplicates(report)
+health(opened.pool, report)
 sample(opened.pool)
 st.page_link("pages/features.py", label="Next: features", icon=":material/arrow_forward:")

@@ -107,7 +107,7 @@ def near_duplicates(prompt: Prompt, *, near: float = NEAR) -> list[tuple[str, st
     Jaccard similarity of the sets of word 3-grams (case and punctuation ignored), exact, from one sparse product of
     the K responses; a text of fewer than three words is one gram. Texts without any word are never near another.
     """
-    grams = [_words(response.text) for response in prompt.responses]
+    grams = [words_of(response.text) for response in prompt.responses]
     incidence = _incidence(grams)
     if incidence is None:
         return []
@@ -125,7 +125,8 @@ def near_duplicates(prompt: Prompt, *, near: float = NEAR) -> list[tuple[str, st
     ]
 
 
-def _words(text: str) -> list[str]:
+def words_of(text: str) -> list[str]:
+    """The words of a text in lower case; CJK characters are words of their own."""
     return _WORD.findall(text.lower())
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+import io
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -45,6 +46,15 @@ def read_pair_list(path: str | Path, pool: Pool) -> list[LocalPair]:
     for line, row in enumerate(rows, start=2):
         found.extend(_row_pairs(row, f"{path} line {line}", pool, by_prompt, by_id))
     return sorted(set(found))
+
+
+def pair_list_csv(pairs: Sequence[tuple[str, str, str]]) -> str:
+    """A list that `read_pair_list` reads, of (prompt_id, response_a_id, response_b_id)."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["prompt_id", "response_a_id", "response_b_id"])
+    writer.writerows(pairs)
+    return text.getvalue()
 
 
 def _pairs_by_id(pool: Pool, wanted: set[str]) -> dict[str, LocalPair]:
