@@ -23,6 +23,8 @@ from curation.pipeline import Prepared, Solved, summary
 from curation.pool.pair_lists import LocalPair
 from curation.pool.schema import Pool, pair_id
 
+LATER = {"temperature": 1.0, "per_token": True}  # settings that came later; at their defaults they change no id
+
 
 def reference_probabilities(logprob: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """Softmax of the reference log-probabilities over each prompt's candidates, nan where one of them is unknown.
@@ -42,11 +44,12 @@ def reference_probabilities(logprob: np.ndarray, offsets: np.ndarray) -> np.ndar
 def solved_identity(solved: Solved, pinned: Sequence[LocalPair], excluded: Sequence[LocalPair]) -> str:
     """16 hex digits over pool, features, settings, constraints and selection: the same run has the same id."""
     pair_ids = [row[3] for row in pair_labels(solved.prepared.pool, solved, solved.batch.pairs)]
+    settings = {**asdict(solved.settings), "device": None}
     content = [
         solved.prepared.pool.fingerprint,
         solved.prepared.table.fingerprint,
         asdict(solved.prepared.space.settings),
-        {**asdict(solved.settings), "device": None},
+        {name: value for name, value in settings.items() if name not in LATER or value != LATER[name]},
         solved.overlap,
         list(pinned),
         list(excluded),

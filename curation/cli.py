@@ -36,6 +36,7 @@ from curation.cli_options import (
     PcaOpt,
     PerPairOpt,
     PerPromptOpt,
+    PerTokenOpt,
     PinOpt,
     PoolArg,
     PoolingChoice,
@@ -52,6 +53,7 @@ from curation.cli_options import (
     SolverOpt,
     SpreadChoice,
     SpreadOpt,
+    TemperatureOpt,
     TolOpt,
     design_settings,
 )
@@ -84,7 +86,7 @@ def check(
 ) -> None:
     """Read a pool and say what is in it and what is wrong with it; exit 1 when rows cannot be used."""
     from curation.insight.text_health import duplicate_pairs, text_findings
-    from curation.pipeline import design_health, load_pool
+    from curation.pipeline import load_pool
     from curation.pool.checks import pool_report
     from curation.pool.pair_lists import pair_list_csv
     from curation.pool.storage import write_rejects
@@ -95,6 +97,8 @@ def check(
     report = pool_report(file.pool)
     findings = text_findings(file.pool, report)
     if features_file is not None:
+        from curation.checkup import design_health
+
         findings += design_health(file.pool, features_file, budget=budget)
     if exclude_out is not None:
         exclude_out.write_text(pair_list_csv(duplicate_pairs(report)), encoding="utf-8")
@@ -194,7 +198,10 @@ def _run(
     pinned = read_pair_list(pin, file.pool) if pin else []
     excluded = read_pair_list(exclude, file.pool) if exclude else []
     read = time.perf_counter() - started
-    prepared = prepare(file.pool, features_file, space=space, fisher=settings.fisher, device=settings.device)
+    prepared = prepare(
+        file.pool, features_file, space=space, fisher=settings.fisher, temperature=settings.temperature,
+        per_token=settings.per_token, device=settings.device,
+    )  # fmt: skip
     solved = solve_design(prepared, settings, overlap=overlap, pinned=pinned, excluded=excluded)
     solved.seconds["read"] += read
     return solved, pinned, excluded
@@ -213,6 +220,8 @@ def solve(
     pca: PcaOpt = PcaChoice.within,
     length: LengthOpt = True,
     fisher: FisherOpt = FisherChoice.auto,
+    temperature: TemperatureOpt = 1.0,
+    per_token: PerTokenOpt = True,
     spread: SpreadOpt = SpreadChoice.auto,
     per_prompt: PerPromptOpt = None,
     max_labels_per_pair: PerPairOpt = "1",
@@ -242,7 +251,8 @@ def solve(
 
     check_target(out, force=force)
     settings = design_settings(
-        budget=budget, ridge=ridge, ridge_kind=ridge_kind, fisher=fisher, spread=spread, per_prompt=per_prompt,
+        budget=budget, ridge=ridge, ridge_kind=ridge_kind, fisher=fisher, temperature=temperature,
+        per_token=per_token, spread=spread, per_prompt=per_prompt,
         max_labels_per_pair=max_labels_per_pair, quota=quota, generator_share=generator_share, cost=cost,
         solver=solver, tol=tol, select=select, seed=seed, device=device,
     )  # fmt: skip
@@ -271,6 +281,8 @@ def compare(
     pca: PcaOpt = PcaChoice.within,
     length: LengthOpt = True,
     fisher: FisherOpt = FisherChoice.auto,
+    temperature: TemperatureOpt = 1.0,
+    per_token: PerTokenOpt = True,
     spread: SpreadOpt = SpreadChoice.auto,
     per_prompt: PerPromptOpt = None,
     max_labels_per_pair: PerPairOpt = "1",
@@ -295,7 +307,8 @@ def compare(
     from curation.pipeline import summary
 
     settings = design_settings(
-        budget=budget, ridge=ridge, ridge_kind=ridge_kind, fisher=fisher, spread=spread, per_prompt=per_prompt,
+        budget=budget, ridge=ridge, ridge_kind=ridge_kind, fisher=fisher, temperature=temperature,
+        per_token=per_token, spread=spread, per_prompt=per_prompt,
         max_labels_per_pair=max_labels_per_pair, quota=quota, generator_share=generator_share, cost=cost,
         solver=solver, tol=tol, select=select, seed=seed, device=device,
     )  # fmt: skip

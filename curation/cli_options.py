@@ -104,6 +104,10 @@ class OrderChoice(StrEnum):
 RidgeKindOpt = Annotated[RidgeKindChoice, typer.Option(help="Unit of the ridge.")]
 PcaOpt = Annotated[PcaChoice, typer.Option(help="What the PCA is fitted on.")]
 FisherOpt = Annotated[FisherChoice, typer.Option(help="Policy of the Fisher matrix.")]
+TemperatureOpt = Annotated[float, typer.Option(help="Of the empirical Fisher matrix's probabilities.")]
+PerTokenOpt = Annotated[
+    bool, typer.Option("--per-token/--no-per-token", help="Empirical Fisher: log-probabilities per token.")
+]
 SpreadOpt = Annotated[SpreadChoice, typer.Option(help="How labels spread over prompts.")]
 SolverOpt = Annotated[SolverChoice, typer.Option(help="frank-wolfe is the published yardstick.")]
 SeedOpt = Annotated[int, typer.Option(help="Seed of the draw.")]

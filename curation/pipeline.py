@@ -102,9 +102,14 @@ def prepare(
     *,
     space: SpaceSettings,
     fisher: FisherKind = "auto",
+    temperature: float = 1.0,
+    per_token: bool = True,
     device: str = "auto",
 ) -> Prepared:
-    """Features to coordinates, Fisher matrix and comparison graph (METHOD.md sections 2, 3 and 5)."""
+    """Features to coordinates, Fisher matrix and comparison graph (METHOD.md sections 2, 3 and 5).
+
+    temperature, per_token: of the empirical Fisher matrix.
+    """
     from curation.design.geometry import Geometry
     from curation.representation.features_file import read_features
     from curation.representation.fisher import fisher_matrix, response_probabilities
@@ -123,7 +128,14 @@ def prepare(
     space_seconds = time.perf_counter() - started
     started = time.perf_counter()
     logprob = table.reference_logprob if table.reference_logprob is not None else pool.reference_logprobs()
-    probabilities = response_probabilities(phi, offsets, logprob=logprob, kind=fisher, n_tokens=table.n_tokens)
+    probabilities = response_probabilities(
+        phi,
+        offsets,
+        logprob=logprob,
+        kind=fisher,
+        temperature=temperature,
+        n_tokens=table.n_tokens if per_token else None,
+    )
     M = fisher_matrix(phi, offsets, probabilities.p, pool.prompt_weights())
     geometry = Geometry(phi, offsets, prompt_weights=pool.prompt_weights(), edges=pool.edges(), device=chosen)
     return Prepared(
@@ -302,6 +314,8 @@ def summary(solved: Solved) -> dict[str, Any]:
         "select": settings.select,
         "fisher": solved.prepared.probabilities.kind,
         "fisher_reason": solved.prepared.probabilities.reason,
+        "fisher_fit_r2": solved.prepared.probabilities.fit_r2,
+        "effective_candidates": float(np.median(solved.prepared.probabilities.effective)),
         "spread": resolve_spread(solved.prepared.geometry, settings.spread),
         "objective": certificate.objective,
         "lower_bound": certificate.lower_bound,
@@ -317,7 +331,11 @@ def summary(solved: Solved) -> dict[str, Any]:
         "device": describe_device(solved.prepared.device),
         "seconds": {name: round(value, 4) for name, value in solved.seconds.items()},
         "baselines": {name: rule.realised for name, rule in solved.baselines.items()},
-        "notes": [*solved.prepared.space.notes, *solved.prepared.table.notes],
+        "notes": [
+            *solved.prepared.space.notes,
+            *solved.prepared.table.notes,
+            *filter(None, [solved.prepared.probabilities.warning()]),
+        ],
     }
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from curation.errors import CurationError, PoolError
-from curation.settings import DesignSettings, SpaceSettings, parse_quotas, pool_folders, workspace
+from curation.settings import DesignSettings, SpaceSettings, default_budget, parse_quotas, pool_folders, workspace
 
 POOL_SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet", ".csv", ".json", ".json.gz")
 DEMO = "demo"
@@ -34,6 +34,8 @@ class View:
     pca: str = "within"
     length: bool = True
     fisher: str = "auto"
+    temperature: float = 1.0
+    per_token: bool = True
     spread: str = "auto"
     max_labels: float = 1.0
     per_prompt: int = 0  # 0: no own cap
@@ -57,6 +59,8 @@ class View:
             ridge=self.ridge,
             ridge_kind=self.ridge_kind,  # type: ignore[arg-type]
             fisher=self.fisher,  # type: ignore[arg-type]
+            temperature=self.temperature,
+            per_token=self.per_token,
             spread=self.spread,  # type: ignore[arg-type]
             max_labels_per_pair=self.max_labels,
             per_prompt=self.per_prompt or None,
@@ -116,11 +120,6 @@ def view_from_query(query: Mapping[str, str]) -> View:
         if getattr(view, name) not in allowed:
             view = replace(view, **{name: getattr(View(), name)})
     return view
-
-
-def default_budget(prompts: int) -> int:
-    """A first budget to look at: about 0.6 labels a prompt, between 10 and 500."""
-    return int(min(500, max(10, round(0.6 * prompts))))
 
 
 def allowed_folders() -> list[Path]:

@@ -42,6 +42,8 @@ class DesignSettings:
     ridge: float = 30.0
     ridge_kind: RidgeKind = "relative"
     fisher: FisherKind = "auto"
+    temperature: float = 1.0  # of the empirical Fisher's softmax
+    per_token: bool = True  # the empirical Fisher takes log-probabilities per token, where counts are known
     spread: SpreadKind = "auto"
     max_labels_per_pair: float = 1.0  # r; math.inf is the paper's simplex
     per_prompt: int | None = None  # labels of one prompt, at most
@@ -58,6 +60,8 @@ class DesignSettings:
         self._check_budget()
         if not (self.ridge > 0 and math.isfinite(self.ridge)):
             raise DesignError(f"ridge {self.ridge} is not a positive number; try 30 (relative) or 1e-3 (absolute).")
+        if not (self.temperature > 0 and math.isfinite(self.temperature)):
+            raise DesignError(f"--temperature {self.temperature:g} is not a positive number; try 1.")
         if not self.max_labels_per_pair >= 1:
             raise DesignError(
                 f"--max-labels-per-pair {self.max_labels_per_pair} is below 1; give a whole number or inf."
@@ -117,6 +121,11 @@ def check_quotas(quotas: Sequence[Quota]) -> None:
         if name in seen:
             raise DesignError(f"quota {name} is given twice; give each stratum one range.")
         seen.add(name)
+
+
+def default_budget(prompts: int) -> int:
+    """A first budget to look at: about 0.6 labels a prompt, between 10 and 500."""
+    return int(min(500, max(10, round(0.6 * prompts))))
 
 
 def workspace() -> Path:

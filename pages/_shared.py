@@ -203,13 +203,22 @@ def features_path() -> Path | None:
 @st.cache_resource(max_entries=4, show_spinner="Fitting the space")
 def _prepare(pool_key: str, features_key: str, view_key: tuple[Any, ...], _pool: Pool, _path: str) -> Prepared:
     view = View(dim=view_key[0], normalize=view_key[1], pca=view_key[2], length=view_key[3])
-    return prepare(_pool, _path, space=view.space_settings(), fisher=view_key[4])
+    return prepare(
+        _pool,
+        _path,
+        space=view.space_settings(),
+        fisher=view_key[4],
+        temperature=view_key[5],
+        per_token=view_key[6],
+    )
 
 
 def prepared_key() -> tuple[str, str, tuple[Any, ...]]:
     """What the prepared pool depends on."""
     view, opened, path = current_view(), open_pool(), features_path()
-    settings = (view.dim, view.normalize, view.pca, view.length, view.fisher)
+    settings = (
+        view.dim, view.normalize, view.pca, view.length, view.fisher, view.temperature, view.per_token,
+    )  # fmt: skip
     return opened.pool.fingerprint, digest_of(path) if path else "", settings
 
 

@@ -20,6 +20,8 @@ from curation.settings import FisherKind
 
 RIDGE_SHARE = 1e-3  # ridge of the log-probability regression, as a share of the mean variance per coordinate
 MIN_EFFECTIVE = 2.0  # `auto` wants at least this many effective candidates in the median prompt
+CROWDED = 1.5  # effective candidates below which one of them has nearly all mass
+MANY = 0.1  # share of such prompts that is worth a warning
 _REMEDY = "run `python -m curation features` with a language model, or use --fisher uniform"
 
 
@@ -32,6 +34,21 @@ class Probabilities:
     reason: str  # one sentence for people
     fit_r2: float | None  # share of the within-prompt log-probability variance that theta_0 explains
     effective: NDArray[np.float64]  # (P,) exp of the entropy: the effective number of candidates
+
+    @property
+    def crowded(self) -> float:
+        """Share of the prompts in which nearly all mass sits on one candidate."""
+        return float(np.mean(self.effective < CROWDED))
+
+    def warning(self) -> str | None:
+        """What to know where the mass sits on one candidate in many prompts, else None."""
+        if self.crowded <= MANY:
+            return None
+        return (
+            f"in {self.crowded:.0%} of the prompts nearly all probability sits on one candidate (fewer than "
+            f"{CROWDED:g} effective ones), so the Fisher matrix sees few directions there: use --fisher uniform, "
+            "--per-token, or a higher --temperature."
+        )
 
 
 def response_probabilities(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,12 @@ from curation.settings import SpaceSettings
 FORMAT = 1
 LENGTH_DEVIATION = 0.5  # standard deviation of the length coordinate over the pool
 RANK_TOLERANCE = 1e-12  # eigenvalues below this share of the largest are rounding, not data
+EXACT_WORK = (
+    3e11  # about the multiplications of N p^2 + 10 p^3 (some ten seconds on two cores) up to which PCA is exact
+)
+OVERSAMPLED = 16  # directions that the randomised PCA carries along beyond those asked for
+ROUNDS = 12  # passes of the randomised PCA, at most
+SETTLED = 1e-5  # relative change of the explained variance at which it stops
 _BLOCK = 16_384  # rows centred at a time, so that float64 copies stay small
 
 
@@ -117,9 +123,9 @@ class Space:
 def fit_space(features: ArrayLike, offsets: ArrayLike, lengths: ArrayLike, *, settings: SpaceSettings) -> Space:
     """Fit the space of a pool. features: (N, p); offsets: (P+1,); lengths: (N,) characters.
 
-    PCA by exact eigendecomposition of the p x p second-moment matrix, in float64: of the within-prompt centred rows
-    (`pca="within"`) or of the globally centred ones (`pca="raw"`). Raises RepresentationError when the shapes do not
-    fit, a number is not finite, or no two responses of any prompt differ.
+    PCA in float64 of the within-prompt centred rows (`pca="within"`) or of the globally centred ones (`pca="raw"`):
+    exact, by the p x p second-moment matrix, up to EXACT_WORK, else randomised, and the notes say so. Raises
+    RepresentationError when the shapes do not fit, a number is not finite, or no two responses of any prompt differ.
     """
     matrix, bounds, characters = _checked(features, offsets, lengths)
     n_rows, width = matrix.shape
@@ -128,19 +134,26 @@ def fit_space(features: ArrayLike, offsets: ArrayLike, lengths: ArrayLike, *, se
         for rows in _blocks(bounds):
             mean += _unit_rows(matrix[rows], settings.normalize).sum(axis=0)
         mean /= n_rows
-    moment = np.zeros((width, width))
-    for _, centred in _centred_blocks(matrix, bounds, settings, mean):
-        moment += centred.T @ centred
-    moment /= n_rows
-
-    total = float(np.trace(moment))
     asked = min(settings.dim, width)
-    values, vectors = scipy.linalg.eigh(moment, subset_by_index=[width - asked, width - 1])
-    values, vectors = values[::-1], vectors[:, ::-1]
+    notes: list[str] = []
+    if n_rows * width**2 + 10 * width**3 <= EXACT_WORK:
+        moment = np.zeros((width, width))
+        for _, centred in _centred_blocks(matrix, bounds, settings, mean):
+            moment += centred.T @ centred
+        moment /= n_rows
+        total = float(np.trace(moment))
+        values, vectors = scipy.linalg.eigh(moment, subset_by_index=[width - asked, width - 1])
+        values, vectors = values[::-1], vectors[:, ::-1]
+    else:
+        values, vectors, total, rounds = _randomised(
+            lambda: (centred for _, centred in _centred_blocks(matrix, bounds, settings, mean)), n_rows, width, asked
+        )
+        notes.append(
+            f"randomised PCA ({rounds} passes, seed 0): {n_rows:,} x {width:,} features are many for the exact one."
+        )
     rank = max(int(np.sum(values > RANK_TOLERANCE * values[0])), 1)
     components = _fix_signs(np.ascontiguousarray(vectors[:, :rank]))
     explained_pairs = _pairs_kept(matrix, bounds, settings.normalize, components)
-    notes: list[str] = []
     if rank < settings.dim:
         rule = (
             "the features have no more columns" if rank == width else "the features have no more independent directions"
@@ -165,6 +178,40 @@ def fit_space(features: ArrayLike, offsets: ArrayLike, lengths: ArrayLike, *, se
         explained_pairs=explained_pairs,
         notes=tuple(notes),
     )
+
+
+def _randomised(
+    blocks: Callable[[], Iterable[NDArray[np.float64]]], n_rows: int, width: int, asked: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float, int]:
+    """The `asked` largest eigenvalues, falling, and eigenvectors (p, asked) of the second moment of streamed rows.
+
+    Returns them with the trace and the number of passes. Block Krylov from a seeded start (Musco and Musco 2015): each
+    pass multiplies one block of directions by the moment, without forming it; the answer is the best in the span of
+    all blocks. Stops when what the asked directions explain no longer grows.
+    """
+    block = np.linalg.qr(np.random.default_rng(0).standard_normal((width, min(asked + OVERSAMPLED, width))))[0]
+    basis, image = np.zeros((width, 0)), np.zeros((width, 0))
+    total = last = 0.0
+    rounds = 0
+    while True:
+        rounds += 1
+        product = np.zeros_like(block)
+        for centred in blocks():
+            product += centred.T @ (centred @ block)
+            if rounds == 1:
+                total += float(np.einsum("ij,ij->", centred, centred)) / n_rows
+        product /= n_rows
+        basis, image = np.hstack([basis, block]), np.hstack([image, product])
+        small = basis.T @ image
+        values, turn = scipy.linalg.eigh((small + small.T) / 2)
+        explained = float(values[-asked:].sum())
+        room = width - basis.shape[1]
+        if explained - last <= SETTLED * explained or rounds == ROUNDS or not room:
+            return values[::-1][:asked], (basis @ turn)[:, ::-1][:, :asked], total, rounds
+        last = explained
+        for _ in range(2):  # twice is enough
+            product -= basis @ (basis.T @ product)
+        block = np.linalg.qr(product)[0][:, :room]
 
 
 def _pairs_kept(
