@@ -23,9 +23,11 @@ def show_findings(findings: Sequence[Finding], *, key: str, clean: str) -> None:
             st.text(f"What to do: {finding.remedy}")
             if finding.examples:
                 width = max(map(len, finding.examples))
-                names = ["prompt", "response", "other response", *(f"more {n}" for n in range(1, width))][:width]
+                names = ["prompt", "response", "other response"][:width]
                 if finding.unit == "prompts":
-                    names = ["prompt", *(f"the same again {n}" for n in range(1, width))][:width]
+                    names = ["prompt", *(f"the same again {n}" for n in range(1, width))]
+                elif finding.key == "overdrawn":
+                    names = ["generator"]
                 rows = [[*item, *[""] * (width - len(item))] for item in finding.examples]
                 st.dataframe(
                     pd.DataFrame(rows, columns=names),

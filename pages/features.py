@@ -6,11 +6,27 @@ import numpy as np
 import streamlit as st
 
 from curation.audit import reference_effective
-from curation.charts.features import effective, explained, norms
+from curation.charts.features import effective, efficiencies, explained, norms
+from curation.checkup import design_sensitivity, feature_health
+from curation.insight.health import Finding
+from curation.insight.sensitivity import Sensitivity
 from curation.jobs import Job, latest_job, start_features_job
+from curation.pipeline import Solved
 from curation.session import list_features, save_upload
+from pages._findings import show_findings
 from pages._jobs import job_panel
-from pages._shared import change_view, current_view, features_path, guarded, header, open_pool, prepared_pool
+from pages._shared import (
+    change_view,
+    constraints,
+    current_view,
+    features_path,
+    guarded,
+    header,
+    open_pool,
+    prepared_pool,
+    solved_key,
+    solved_view,
+)
 from pages._widgets import chart, escaped
 
 
@@ -101,7 +117,22 @@ def space_controls() -> None:
     )
     normalize = columns[3].checkbox("L2-normalise", view.normalize)
     length = columns[4].checkbox("Length coordinate", view.length)
-    changed = {"dim": int(dim), "pca": pca, "fisher": fisher, "normalize": normalize, "length": length}
+    temperature, per_token = view.temperature, view.per_token
+    if fisher == "empirical":
+        left, right = st.columns([1, 3], vertical_alignment="bottom")
+        temperature = left.number_input(
+            "Temperature", 0.01, 100.0, view.temperature, 0.1, help="Of the softmax over a prompt's candidates."
+        )
+        per_token = right.checkbox("Log-probabilities per token", view.per_token)
+    changed = {
+        "dim": int(dim),
+        "pca": pca,
+        "fisher": fisher,
+        "normalize": normalize,
+        "length": length,
+        "temperature": float(temperature),
+        "per_token": per_token,
+    }
     if any(getattr(view, name) != value for name, value in changed.items()):
         change_view(**changed)
         st.rerun()
@@ -131,7 +162,7 @@ def figures() -> None:
         " · ".join(f"{escaped(k)} {escaped(str(v))}" for k, v in told.items())
         or "The file does not say which model made it."
     )
-    for note in (*space.notes, *table.notes):
+    for note in (*space.notes, *table.notes, *filter(None, [p.warning()])):
         st.warning(escaped(note), icon=":material/info:")
     left, right = st.columns(2)
     with left:
@@ -160,19 +191,58 @@ def figures() -> None:
     chart(effective(policies, int(prepared.geometry.sizes.max())), key="effective")
     fit = "" if p.fit_r2 is None else f" The log-linear fit explains {p.fit_r2:.0%} of the centred log-probabilities."
     st.caption(f"Fisher {p.kind}: {escaped(p.reason)}{fit}")
-    crowded = float(np.mean(p.effective < 1.5))
     if measured is not None and float(np.median(measured)) < 2:
         st.info(
             "The reference's summed log-probabilities put nearly all mass on one candidate of a prompt, as they do for long texts; "
             "they are shown beside every pair, but weigh no direction unless Fisher is set to reference or empirical.",
             icon=":material/info:",
         )
-    if crowded > 0.1:
-        st.warning(
-            f"In {crowded:.0%} of the prompts nearly all mass sits on one candidate: the Fisher matrix then sees few directions. "
-            "Use Fisher uniform, or log-probabilities per token.",
-            icon=":material/warning:",
+
+
+@st.cache_resource(max_entries=8, show_spinner="Looking for trouble in the features")
+def _health(key: tuple[object, ...], _solved: Solved, _pinned: object, _excluded: object) -> list[Finding]:
+    return feature_health(_solved.prepared, _solved.settings, pinned=_pinned, excluded=_excluded, design=_solved.design)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _sensitivity(key: tuple[object, ...], _solved: Solved, _pinned: object, _excluded: object) -> Sensitivity:
+    bar = st.progress(0.0, text="Solving the design under other choices")
+    try:
+        return design_sensitivity(
+            _solved.prepared,
+            _solved.settings,
+            pinned=_pinned,
+            excluded=_excluded,
+            progress=lambda done, total: bar.progress(done / total, text=f"Design {done} of {total} solved"),
         )
+    finally:
+        bar.empty()
+
+
+def health() -> None:
+    """Findings about the features and the present design, and what the design hangs on."""
+    st.subheader("Would waste labels")
+    solved = solved_view()
+    pinned, excluded = guarded(lambda: constraints(current_view(), open_pool().pool))
+    key = (solved_key(solved),)
+    findings = guarded(lambda: _health(key, solved, pinned, excluded))
+    show_findings(
+        findings, key="features", clean="Nothing in the features, or in the design on them, would waste labels."
+    )
+    st.caption(
+        f"Of the design as set now: {solved.settings.budget:g} labels. The texts' own findings are on the Pool page."
+    )
+    st.subheader("What the design hangs on")
+    st.caption(
+        "Nobody can check ridge, dimensions and Fisher matrix on unlabelled texts. This solves the design under other choices of "
+        "each and values every design under every criterion."
+    )
+    if st.button("Measure", key="sensitivity_button", icon=":material/balance:"):
+        st.session_state["sensitivity"] = key
+    if st.session_state.get("sensitivity") == key:
+        measured = guarded(lambda: _sensitivity(key, solved, pinned, excluded))
+        chart(efficiencies(measured.names, measured.efficiency), key="sensitivity_chart")
+        st.caption(measured.sentence())
 
 
 header("Features", "How is it represented? Hidden states of a reference model, turned into the design's coordinates.")
@@ -181,4 +251,5 @@ extraction()
 if features_path() is not None:
     space_controls()
     figures()
+    health()
     st.page_link("pages/design.py", label="Next: design", icon=":material/arrow_forward:")

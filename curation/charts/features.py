@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
 
-from curation.charts.style import CEILING, DESIGN, UNIFORM, WARN, figure
+from curation.charts.style import CEILING, DESIGN, SEQUENTIAL, UNIFORM, WARN, figure
 
 
 def explained(ratio: np.ndarray) -> go.Figure:
@@ -40,6 +40,25 @@ def norms(before: np.ndarray, after: np.ndarray) -> go.Figure:
     for name, scaled, colour in groups:
         out.add_histogram(x=scaled, name=name, marker_color=colour, opacity=0.75, xbins=bins)
     out.update_layout(barmode="overlay")
+    return out
+
+
+def efficiencies(names: Sequence[str], efficiency: np.ndarray) -> go.Figure:
+    """Efficiency of every design (rows) under every choice's criterion (columns). efficiency: (V, V), 1 is the best."""
+    out = figure(x="Judged by the criterion of", y="Design made for", height=120 + 42 * len(names))
+    out.add_heatmap(
+        z=efficiency,
+        x=list(names),
+        y=list(names),
+        zmin=0,
+        zmax=1,
+        colorscale=SEQUENTIAL,
+        text=[[f"{value:.0%}" for value in row] for row in efficiency],
+        texttemplate="%{text}",
+        colorbar={"title": {"text": "efficiency"}, "tickformat": ".0%", "thickness": 14},
+        hovertemplate="made for %{y}, judged by %{x}: %{text} of the best possible<extra></extra>",
+    )
+    out.update_yaxes(autorange="reversed")
     return out
 
 
