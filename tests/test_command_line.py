@@ -419,3 +419,29 @@ def test_compare_prints_every_rule_and_the_label_equivalent(small, tmp_path):
     result, _ = run("compare", small[0], "--features", small[1], "--budget", 6, "--json", home=tmp_path)
     assert set(result["baselines"]) == RULES
     assert "uniform_labels" in result
+
+
+def test_check_tells_findings_with_remedies_and_saves_the_pairs_nobody_can_decide(tmp_path):
+    pool, features = demo_pool(), demo_pool().parent / "demo.features.parquet"
+    file = tmp_path / "exclude.csv"
+    result, _ = run("check", pool, "--features", features, "--exclude-out", file, "--json", home=tmp_path)
+    assert {"near_duplicates", "overdrawn"} <= {finding["key"] for finding in result["health"]}
+    for finding in result["health"]:
+        assert set(finding) == {"key", "severity", "title", "sentence", "value", "unit", "remedy", "examples"}
+    assert file.read_text().startswith("prompt_id,response_a_id,response_b_id")
+
+
+def test_the_empirical_fisher_takes_temperature_and_length_normalisation(tmp_path):
+    demo = demo_pool()
+    options = (demo, "--features", demo.parent / "demo.features.parquet", "--budget", "20", "--fisher", "empirical")
+    effective = {}
+    for name, more in {
+        "per token": (),
+        "summed": ("--no-per-token",),
+        "summed, hot": ("--no-per-token", "--temperature", "500"),
+    }.items():
+        result, _ = run("compare", *options, *more, "--json", home=tmp_path)
+        effective[name] = result["effective_candidates"]
+        assert any("effective ones" in note for note in result["notes"]) == (name == "summed")
+    assert effective["summed"] < 1.5 < effective["summed, hot"]
+    assert effective["per token"] > 6

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation.errors import RepresentationError
+from curation.representation import space as space_module
 from curation.representation.segments import centre_within, segment_sums, softmax_within
 from curation.representation.space import Space, fit_space
 from curation.settings import SpaceSettings
@@ -241,3 +242,34 @@ def test_a_missing_or_damaged_space_file_is_named(tmp_path: Path) -> None:
         (tmp_path / "space.npz").write_bytes(damaged)
         with pytest.raises(RepresentationError, match="not a readable space file"):
             Space.load(tmp_path / "space.npz")
+
+
+@pytest.mark.parametrize("pca", ["within", "raw"])
+def test_randomised_pca_explains_what_the_exact_one_does(pca: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    n, p = 1200, 300
+    rows = rng.standard_normal((n, p)) * np.arange(1, p + 1) ** -0.5
+    offsets, lengths = np.arange(0, n + 1, 12), rng.integers(5, 400, n)
+    chosen = SpaceSettings(dim=20, pca=pca)  # type: ignore[arg-type]
+    exact = fit_space(rows, offsets, lengths, settings=chosen)
+    monkeypatch.setattr(space_module, "EXACT_WORK", 0)
+    quick = fit_space(rows, offsets, lengths, settings=chosen)
+    assert any("randomised PCA" in note for note in quick.notes)
+    assert not any("randomised" in note for note in exact.notes)
+    assert quick.explained_variance_ratio.sum() == pytest.approx(exact.explained_variance_ratio.sum(), rel=1e-4)
+    assert quick.explained_pairs == pytest.approx(exact.explained_pairs, rel=1e-3)
+    np.testing.assert_allclose(quick.components.T @ quick.components, np.eye(20), atol=1e-10)
+    overlap = np.linalg.svd(exact.components[:, :10].T @ quick.components, compute_uv=False)
+    assert overlap.min() > 0.999
+    again = fit_space(rows, offsets, lengths, settings=chosen)
+    assert again.fingerprint == quick.fingerprint  # seeded: the same space every time
+
+
+def test_randomised_pca_finds_the_rank_of_what_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(1)
+    rows = rng.standard_normal((240, 7)) @ rng.standard_normal((7, 90))
+    offsets, lengths = np.arange(0, 241, 8), rng.integers(5, 400, 240)
+    monkeypatch.setattr(space_module, "EXACT_WORK", 0)
+    found = fit_space(rows, offsets, lengths, settings=SpaceSettings(dim=30, normalize=False))
+    assert found.components.shape[1] == 7
+    assert found.explained_variance_ratio.sum() == pytest.approx(1.0)

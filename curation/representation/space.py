@@ -206,12 +206,15 @@ def _randomised(
         values, turn = scipy.linalg.eigh((small + small.T) / 2)
         explained = float(values[-asked:].sum())
         room = width - basis.shape[1]
-        if explained - last <= SETTLED * explained or rounds == ROUNDS or not room:
+        if explained - last <= SETTLED * explained or rounds == ROUNDS or not room or not block.shape[1]:
             return values[::-1][:asked], (basis @ turn)[:, ::-1][:, :asked], total, rounds
         last = explained
+        block, size = product, np.linalg.norm(product)
         for _ in range(2):  # twice is enough
-            product -= basis @ (basis.T @ product)
-        block = np.linalg.qr(product)[0][:, :room]
+            block = block - basis @ (basis.T @ block)
+            block, triangle = np.linalg.qr(block)
+            block = block[:, np.abs(np.diag(triangle)) > RANK_TOLERANCE * size][:, :room]
+            size = 1.0
 
 
 def _pairs_kept(
