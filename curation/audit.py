@@ -55,6 +55,8 @@ def solved_identity(solved: Solved, pinned: Sequence[LocalPair], excluded: Seque
         list(excluded),
         list(zip(pair_ids, solved.batch.copies.tolist(), strict=True)),
     ]
+    if solved.earlier is not None:
+        content.append([list(solved.earlier.batch_ids), solved.earlier.labels])
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -155,6 +157,10 @@ def save_batch(
             "copies": solved.batch.copies.tolist(),
             "vector": geometry.vectors(solved.batch.pairs).cpu().numpy(),
         },
+        criterion={
+            "fisher": solved.criterion.fisher.cpu().numpy(),
+            "prior": solved.criterion.prior.cpu().numpy(),
+        },
         force=force,
     )
 
@@ -190,6 +196,9 @@ def _manifest(
         "overlap_labels": solved.overlap,
         "pinned": [list(pair) for pair in pinned],
         "excluded": [list(pair) for pair in excluded],
+        "previous": None
+        if solved.earlier is None
+        else {"batches": list(solved.earlier.batch_ids), "labels": solved.earlier.labels},
         "batch_seed": key,
         "pairs_selected": len(solved.batch.pairs),
         "labels_selected": solved.batch.labels,

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ import pyarrow.parquet as pq
 from curation.errors import BatchError
 
 FORMAT_VERSION = 1
+CRITERION = "criterion.npz"  # Fisher matrix and prior: what the labels that come back are valued by
 MANIFEST, RECORDS, DESIGN, SPACE, SELECTED = (
     "manifest.json",
     "batch.jsonl",
@@ -78,12 +80,13 @@ def write_batch(
     design: dict[str, Any],
     space: Callable[[Path], None],
     selected: dict[str, Any],
+    criterion: dict[str, Any],
     force: bool = False,
 ) -> Path:
     """Write all files to a temporary folder beside `out`, then rename it. Returns the folder.
 
     design, selected: columns of the two Parquet files; `selected` holds `vector` as (m, d). space: writes the map to
-    the path it is given. Raises BatchError.
+    the path it is given. criterion: arrays `fisher` and `prior`, (d, d). Raises BatchError.
     """
     path = check_target(out, force=force)
     parent = path.absolute().parent
@@ -101,6 +104,8 @@ def write_batch(
         columns["vector"] = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
         pq.write_table(pa.table(columns), staging / SELECTED)
         space(staging / SPACE)
+        with (staging / CRITERION).open("wb") as target:
+            np.savez(target, **criterion)
         (staging / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         for file in staging.iterdir():
             with file.open("rb") as handle:
@@ -157,3 +162,37 @@ def read_batch(folder: str | Path) -> BatchFolder:
             "the folder was changed: solve again."
         )
     return BatchFolder(path, manifest, records)
+
+
+@dataclass(frozen=True)
+class SelectedPairs:
+    """What a batch bought: pair_ids (m,), copies (m,), vectors z (m, d) in the batch's space."""
+
+    pair_ids: list[str]
+    copies: np.ndarray
+    vectors: np.ndarray
+
+
+def read_selected(folder: str | Path) -> SelectedPairs:
+    """The batch's vectors. Raises BatchError when the file is missing or broken."""
+    path = Path(folder) / SELECTED
+    try:
+        table = pq.read_table(path)
+        vectors = np.asarray(table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False))
+        return SelectedPairs(
+            table["pair_id"].to_pylist(), table["copies"].to_numpy(), vectors.reshape(table.num_rows, -1)
+        )
+    except (OSError, KeyError, ValueError, pa.ArrowException) as error:
+        raise BatchError(f"{path} cannot be read ({error}); solve again.") from None
+
+
+def read_criterion(folder: str | Path) -> tuple[np.ndarray, np.ndarray] | None:
+    """Fisher matrix and prior (d, d) of the batch's design; None for a folder of an earlier version."""
+    path = Path(folder) / CRITERION
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return stored["fisher"], stored["prior"]
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise BatchError(f"{path} cannot be read ({error}); solve again.") from None

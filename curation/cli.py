@@ -13,24 +13,21 @@ from typing import Annotated, Any
 
 import typer
 
-from curation import cli_backtest, cli_policy, cli_synthetic
+from curation import cli_backtest, cli_labels, cli_policy, cli_synthetic
 from curation.cli_options import (
     BudgetOpt,
     CostOpt,
     DeviceOpt,
     DimOpt,
     ExcludeOpt,
-    ExportChoice,
     FeaturesOpt,
     FisherChoice,
     FisherOpt,
     ForceOpt,
     JsonOpt,
-    LaterPaths,
     LengthOpt,
     ModelDtypeChoice,
     NormalizeOpt,
-    OrderChoice,
     OverlapOpt,
     PcaChoice,
     PcaOpt,
@@ -40,6 +37,7 @@ from curation.cli_options import (
     PinOpt,
     PoolArg,
     PoolingChoice,
+    PreviousOpt,
     QuotaOpt,
     RidgeKindChoice,
     RidgeKindOpt,
@@ -57,7 +55,7 @@ from curation.cli_options import (
     TolOpt,
     design_settings,
 )
-from curation.cli_output import emit, not_yet, progress_line, refuse_later, say, solve_lines
+from curation.cli_output import emit, not_yet, progress_line, say, solve_lines
 from curation.errors import CurationError
 from curation.settings import DesignSettings, SpaceSettings, workspace
 
@@ -184,6 +182,7 @@ def _run(
     overlap: float,
     exclude: Path | None,
     pin: Path | None,
+    previous: list[Path] | None,
     skip_rejects: bool,
 ) -> tuple[Any, Any, Any]:
     """Solve as asked. Returns the solved design, the pins and the exclusions."""
@@ -198,11 +197,19 @@ def _run(
     pinned = read_pair_list(pin, file.pool) if pin else []
     excluded = read_pair_list(exclude, file.pool) if exclude else []
     read = time.perf_counter() - started
+    table: Any = features_file
+    earlier = None
+    if previous:
+        from curation.handback import earlier_batches
+        from curation.representation.features_file import read_features
+
+        table = read_features(features_file, file.pool.ids(), pool_fingerprint=file.pool.fingerprint)
+        earlier = earlier_batches(previous, file.pool, space=space, features_metadata=table.metadata)
     prepared = prepare(
-        file.pool, features_file, space=space, fisher=settings.fisher, temperature=settings.temperature,
-        per_token=settings.per_token, device=settings.device,
+        file.pool, table, space=space, fisher=settings.fisher, temperature=settings.temperature,
+        per_token=settings.per_token, device=settings.device, fitted=earlier.space if earlier else None,
     )  # fmt: skip
-    solved = solve_design(prepared, settings, overlap=overlap, pinned=pinned, excluded=excluded)
+    solved = solve_design(prepared, settings, overlap=overlap, pinned=pinned, excluded=excluded, earlier=earlier)
     solved.seconds["read"] += read
     return solved, pinned, excluded
 
@@ -231,7 +238,7 @@ def solve(
     overlap: OverlapOpt = 0.0,
     exclude: ExcludeOpt = None,
     pin: PinOpt = None,
-    previous: LaterPaths = None,
+    previous: PreviousOpt = None,
     solver: SolverOpt = SolverChoice.newton,
     tol: TolOpt = 1e-4,
     select: SelectOpt = SelectChoice.sample,
@@ -244,7 +251,6 @@ def solve(
     """Choose the pairs to label and write the batch folder."""
     import time
 
-    refuse_later(previous=previous)
     from curation.audit import save_batch
     from curation.batch import check_target
     from curation.pipeline import summary
@@ -258,7 +264,15 @@ def solve(
     )  # fmt: skip
     space = SpaceSettings(dim=dim, normalize=normalize, pca=pca.value, length=length)
     solved, pinned, excluded = _run(
-        pool, features_file, space, settings, overlap=overlap, exclude=exclude, pin=pin, skip_rejects=skip_rejects
+        pool,
+        features_file,
+        space,
+        settings,
+        overlap=overlap,
+        exclude=exclude,
+        pin=pin,
+        previous=previous,
+        skip_rejects=skip_rejects,
     )
     started = time.perf_counter()
     save_batch(solved, out, pinned=pinned, excluded=excluded, force=force)
@@ -292,7 +306,7 @@ def compare(
     overlap: OverlapOpt = 0.0,
     exclude: ExcludeOpt = None,
     pin: PinOpt = None,
-    previous: LaterPaths = None,
+    previous: PreviousOpt = None,
     solver: SolverOpt = SolverChoice.newton,
     tol: TolOpt = 1e-4,
     select: SelectOpt = SelectChoice.sample,
@@ -302,7 +316,6 @@ def compare(
     as_json: JsonOpt = False,
 ) -> None:
     """Design and baselines side by side, in the criterion; writes nothing."""
-    refuse_later(previous=previous)
     from curation.insight.efficiency import label_equivalent
     from curation.pipeline import summary
 
@@ -314,45 +327,21 @@ def compare(
     )  # fmt: skip
     space = SpaceSettings(dim=dim, normalize=normalize, pca=pca.value, length=length)
     solved, _, _ = _run(
-        pool, features_file, space, settings, overlap=overlap, exclude=exclude, pin=pin, skip_rejects=skip_rejects
+        pool,
+        features_file,
+        space,
+        settings,
+        overlap=overlap,
+        exclude=exclude,
+        pin=pin,
+        previous=previous,
+        skip_rejects=skip_rejects,
     )
     equivalent = label_equivalent(
         solved.criterion, solved.prepared.geometry, solved.batch_information, solved.feasible.labels
     )
     result = {**summary(solved), "uniform_labels": equivalent.labels, "uniform_sentence": equivalent.sentence()}
     emit(result, as_json, [*solve_lines(result), equivalent.sentence()])
-
-
-@app.command()
-def decide(
-    folder: Annotated[Path, typer.Argument(help="Batch folder.")],
-    file: Annotated[Path, typer.Argument(help="CSV: pair_id, decision (approve, reject, flag), reason, note.")],
-    who: Annotated[str, typer.Option("--as", help="Who decides.")],
-    as_json: JsonOpt = False,
-) -> None:
-    """Record the decisions of a CSV file in the workspace's store, all or none."""
-    from curation.handover import decide_from_file
-
-    result = decide_from_file(folder, file, who=who)
-    emit(result, as_json, [f"{result['recorded']} decisions recorded by {who}: {result['counts']}"])
-
-
-@app.command()
-def export(
-    folder: Annotated[Path, typer.Argument(help="Batch folder.")],
-    to: Annotated[ExportChoice, typer.Option(help="Format.")],
-    out: Annotated[Path, typer.Option(help="File to write.")],
-    order: Annotated[OrderChoice, typer.Option(help="Which response stands on the left.")] = OrderChoice.random,
-    unsigned: Annotated[bool, typer.Option("--unsigned", help="Export an unsigned batch, marked as such.")] = False,
-    force: ForceOpt = False,
-    as_json: JsonOpt = False,
-) -> None:
-    """Write the approved pairs for annotators; what is left out is counted."""
-    from curation.handover import export_batch
-
-    result = export_batch(folder, to=to.value, out=out, order=order.value, unsigned=unsigned, force=force)
-    left = ", ".join(f"{count} {reason}" for reason, count in result["left_out"].items() if count) or "nothing"
-    emit(result, as_json, [f"{result['rows']} rows ({result['pairs']} pairs) written to {out}; left out: {left}"])
 
 
 @app.command()
@@ -382,11 +371,11 @@ def _later_command(name: str, what: str) -> None:
 for _name, _what in {
     "sign": "sign-off",
     "verify": "checking a signed batch",
-    "import-labels": "labels back in",
 }.items():
     _later_command(_name, _what)
 experiment = typer.Typer(no_args_is_help=True, help="Synthetic and policy experiments.")
 app.add_typer(experiment, name="experiment")
+cli_labels.register(app)
 cli_backtest.register(app)
 cli_synthetic.register(experiment)
 cli_policy.register(experiment)

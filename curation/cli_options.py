@@ -37,7 +37,6 @@ PinOpt = Annotated[Path | None, typer.Option(help="CSV of pairs that must be in 
 TolOpt = Annotated[float, typer.Option(help="Stop when gap and open are at most this.")]
 SkipOpt = Annotated[bool, typer.Option("--skip-rejects", help="Go on without the rows that cannot be used.")]
 ForceOpt = Annotated[bool, typer.Option("--force", help="Replace an unsigned batch or file that exists.")]
-LaterOpt = typer.Option(hidden=True)
 
 
 class RidgeKindChoice(StrEnum):
@@ -93,6 +92,15 @@ class ExportChoice(StrEnum):
     csv = "csv"
     parquet = "parquet"
     jsonl = "jsonl"
+    trl = "trl"
+
+
+class LabelChoice(StrEnum):
+    auto = "auto"
+    label_studio = "label-studio"
+    argilla = "argilla"
+    csv = "csv"
+    jsonl = "jsonl"
 
 
 class OrderChoice(StrEnum):
@@ -115,7 +123,10 @@ DeviceOpt = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 SelectOpt = Annotated[
     SelectChoice, typer.Option(help="From weights to pairs: exact improves by exchange, without chance.")
 ]
-LaterPaths = Annotated[list[Path] | None, LaterOpt]
+PreviousOpt = Annotated[
+    list[Path] | None,
+    typer.Option(help="Labelled batch to go on from, in its space; its labelled pairs are not bought again."),
+]
 
 
 def design_settings(

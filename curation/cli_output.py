@@ -9,19 +9,9 @@ from typing import Any, NoReturn
 
 import typer
 
-LATER = {"--previous": "information of earlier batches"}
-
 
 def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
-
-
-def refuse_later(**given: object) -> None:
-    """Refuse by name what a later version brings. Exits with 2."""
-    for name, value in given.items():
-        option = "--" + name.replace("_", "-")
-        if value:
-            not_yet(option, LATER[option])
 
 
 def not_yet(option: str, what: str) -> NoReturn:
@@ -70,6 +60,7 @@ def solve_lines(result: dict[str, Any]) -> list[str]:
         f"efficiency {result['efficiency']:.1%}; design gap {result['gap']:.1e}, open {result['open']:.1e}, "
         f"{result['passes']} passes, {result['seconds']['solve']:.2f} s on {result['device']}",
         *_limit_lines(result),
+        *([f"goes on from {result['previous_labels']} labels of earlier batches"] if result["previous_labels"] else []),
         "the criterion measures what labels can identify; it is not the reward",
         *result["notes"],
     ]

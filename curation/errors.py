@@ -31,3 +31,11 @@ class StoreError(CurationError):
 
 class ExportError(CurationError):
     """A batch cannot be exported as asked."""
+
+
+class ImportLabelsError(CurationError):
+    """Labels cannot be read, or belong to another batch."""
+
+
+class SignatureError(CurationError):
+    """A batch may not be signed, or what is signed has changed."""

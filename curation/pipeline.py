@@ -55,6 +55,21 @@ class Prepared:
 
 
 @dataclass(frozen=True)
+class Earlier:
+    """What earlier batches have taught, in their space: the next design starts from it and buys none of it twice.
+
+    information: sum over labelled pairs of their labels times z z', (d, d). labelled: pairs of this pool that have
+    labels. labels: how many labels that is. space: the map all of it was made in.
+    """
+
+    batch_ids: tuple[str, ...]
+    space: Space
+    information: np.ndarray
+    labelled: tuple[LocalPair, ...]
+    labels: int
+
+
+@dataclass(frozen=True)
 class Solved:
     """A design, the batch drawn from it and everything said about them.
 
@@ -73,6 +88,7 @@ class Solved:
     baselines: dict[str, Baseline]
     explanations: Explanations
     seconds: dict[str, float] = field(default_factory=dict)
+    earlier: Earlier | None = None
 
     @property
     def efficiency(self) -> float:
@@ -105,10 +121,12 @@ def prepare(
     temperature: float = 1.0,
     per_token: bool = True,
     device: str = "auto",
+    fitted: Space | None = None,
 ) -> Prepared:
     """Features to coordinates, Fisher matrix and comparison graph (METHOD.md sections 2, 3 and 5).
 
-    temperature, per_token: of the empirical Fisher matrix.
+    temperature, per_token: of the empirical Fisher matrix. fitted: a space to use instead of fitting one, of `space`'s
+    settings.
     """
     from curation.design.geometry import Geometry
     from curation.representation.features_file import read_features
@@ -123,7 +141,7 @@ def prepare(
     read_seconds = time.perf_counter() - started
     started = time.perf_counter()
     offsets, lengths = pool.offsets(), pool.lengths()
-    fitted = fit_space(table.matrix, offsets, lengths, settings=space)
+    fitted = fitted or fit_space(table.matrix, offsets, lengths, settings=space)
     phi = fitted.transform(table.matrix, offsets, lengths)
     space_seconds = time.perf_counter() - started
     started = time.perf_counter()
@@ -169,6 +187,7 @@ def design_problem(
     overlap: float = 0,
     pinned: Sequence[LocalPair] = (),
     excluded: Sequence[LocalPair] = (),
+    earlier: Earlier | None = None,
 ) -> tuple[Criterion, Feasible]:
     """Criterion and feasible set of a run. overlap: part of the budget kept for repeats, outside the design."""
     import torch
@@ -177,17 +196,22 @@ def design_problem(
     from curation.design.feasible import make_feasible
 
     geometry = prepared.geometry
-    criterion = make_criterion(
-        geometry, torch.as_tensor(prepared.fisher), ridge=settings.ridge, kind=settings.ridge_kind
-    )
+    bought = earlier.labelled if earlier is not None else ()
     feasible = make_feasible(
         geometry,
         budget=settings.budget - overlap,
         max_labels_per_pair=settings.max_labels_per_pair,
         spread=settings.spread,
         pinned=pair_numbers(geometry, pinned),
-        excluded=pair_numbers(geometry, excluded),
+        excluded=sorted({*pair_numbers(geometry, excluded), *pair_numbers(geometry, bought)}),
         limits=pool_limits(prepared.pool, geometry, settings),
+    )
+    criterion = make_criterion(
+        geometry,
+        torch.as_tensor(prepared.fisher),
+        ridge=settings.ridge,
+        kind=settings.ridge_kind,
+        previous=None if earlier is None else torch.as_tensor(earlier.information / feasible.labels),
     )
     return criterion, feasible
 
@@ -248,6 +272,7 @@ def solve(
     overlap: float = 0.0,
     pinned: Sequence[LocalPair] = (),
     excluded: Sequence[LocalPair] = (),
+    earlier: Earlier | None = None,
     with_baselines: bool = True,
     progress: ProgressCallback | None = None,
 ) -> Solved:
@@ -264,7 +289,9 @@ def solve(
     kept = overlap * settings.budget if settings.cost else math.floor(overlap * settings.budget)
     seconds = dict(prepared.seconds)
     started = time.perf_counter()
-    criterion, feasible = design_problem(prepared, settings, overlap=kept, pinned=pinned, excluded=excluded)
+    criterion, feasible = design_problem(
+        prepared, settings, overlap=kept, pinned=pinned, excluded=excluded, earlier=earlier
+    )
     design = run_solver(criterion, feasible, settings, progress)
     seconds["solve"] = time.perf_counter() - started
     started = time.perf_counter()
@@ -291,6 +318,7 @@ def solve(
         baselines=rules,
         explanations=explanations,
         seconds=seconds,
+        earlier=earlier,
     )
 
 
@@ -312,6 +340,7 @@ def summary(solved: Solved) -> dict[str, Any]:
         "cost": settings.cost,
         "cost_total": batch_cost(solved.feasible, solved.batch),
         "select": settings.select,
+        "previous_labels": 0 if solved.earlier is None else solved.earlier.labels,
         "fisher": solved.prepared.probabilities.kind,
         "fisher_reason": solved.prepared.probabilities.reason,
         "fisher_fit_r2": solved.prepared.probabilities.fit_r2,

@@ -191,11 +191,11 @@ def test_overlap_labels_a_share_twice_within_the_budget(small, tmp_path):
     assert copies.count(2) == 2
 
 
-def test_an_option_of_a_later_version_is_refused_by_name(small, tmp_path):
+def test_an_earlier_batch_that_is_none_is_refused(small, tmp_path):
     out = tmp_path / "batch"
-    arguments = ("solve", small[0], "--features", small[1], "--budget", 5, "--out", out, "--previous", "x")
-    _, words = run(*arguments, home=tmp_path, status=2)
-    assert "--previous" in words
+    arguments = ("solve", small[0], "--features", small[1], "--budget", 5, "--out", out, "--previous", tmp_path / "x")
+    _, words = run(*arguments, home=tmp_path, status=1)
+    assert "is not a batch folder" in words
     assert not out.exists()
 
 

@@ -41,7 +41,7 @@ def read_pair_list(path: str | Path, pool: Pool) -> list[LocalPair]:
         raise PoolError(f"{path} has columns {sorted(columns)}; it needs pair_id, or prompt_id and response ids.")
     by_prompt = {prompt.prompt_id: number for number, prompt in enumerate(pool.prompts)}
     wanted = {(row.get("pair_id") or "").strip() for row in rows} - {""}
-    by_id = _pairs_by_id(pool, wanted) if wanted else {}
+    by_id = pairs_by_id(pool, wanted) if wanted else {}
     found: list[LocalPair] = []
     for line, row in enumerate(rows, start=2):
         found.extend(_row_pairs(row, f"{path} line {line}", pool, by_prompt, by_id))
@@ -57,7 +57,8 @@ def pair_list_csv(pairs: Sequence[tuple[str, str, str]]) -> str:
     return text.getvalue()
 
 
-def _pairs_by_id(pool: Pool, wanted: set[str]) -> dict[str, LocalPair]:
+def pairs_by_id(pool: Pool, wanted: set[str]) -> dict[str, LocalPair]:
+    """The pairs of a pool by their ids; ids that are no pair of it are left out."""
     found = {}
     for number, prompt in enumerate(pool.prompts):
         for _, i, j in admissible_pairs(pool, number):

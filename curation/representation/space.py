@@ -209,7 +209,7 @@ def _randomised(
         if explained - last <= SETTLED * explained or rounds == ROUNDS or not room or not block.shape[1]:
             return values[::-1][:asked], (basis @ turn)[:, ::-1][:, :asked], total, rounds
         last = explained
-        block, size = product, np.linalg.norm(product)
+        block, size = product, float(np.linalg.norm(product))
         for _ in range(2):  # twice is enough
             block = block - basis @ (basis.T @ block)
             block, triangle = np.linalg.qr(block)

@@ -20,6 +20,7 @@ from curation.errors import StoreError
 from curation.review import ledger
 from curation.review.connection import DATABASE_ERRORS, database_url, describe, in_words, open_engine
 from curation.review.decisions import Counts, Decision, NewDecision, new_decision
+from curation.review.label_store import LabelStore
 from curation.review.records import Scenario, StoredBatch, StoredExport, StoredPool, as_json
 from curation.review.tables import BatchRow, DecisionRow, ExportRow, PoolRow, ScenarioRow
 
@@ -37,7 +38,7 @@ def open_store(url: str | None = None) -> Store:
     return Store(open_engine(address), describe(address))
 
 
-class Store:
+class Store(LabelStore):
     """Made by `open_store`. All methods raise StoreError, and nothing else, when the database refuses."""
 
     def __init__(self, engine: Engine, place: str) -> None:

@@ -146,3 +146,39 @@ class ExportRow(Base):
     signed: Mapped[bool]
     who: Mapped[str]
     at: Mapped[datetime]
+
+
+class ImportRow(Base):
+    """A file of labels that came back. counts: what was in it, by kind."""
+
+    __tablename__ = "imports"
+    __table_args__ = (Index(None, "batch_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    batch_id: Mapped[str] = mapped_column(ForeignKey("batches.batch_id"))
+    file: Mapped[str]
+    sha256: Mapped[str]
+    format: Mapped[str]
+    counts: Mapped[dict[str, Any]]
+    who: Mapped[str]
+    at: Mapped[datetime]
+
+
+class LabelRow(Base):
+    """One annotator's answer to one presentation of a pair. A later import replaces it."""
+
+    __tablename__ = "labels"
+    __table_args__ = (
+        UniqueConstraint("batch_id", "pair_id", "annotator", "left", "copy"),
+        CheckConstraint("outcome IN ('a', 'b', 'tie', 'skip')", name="known_outcome"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    import_id: Mapped[int] = mapped_column(ForeignKey("imports.id"))
+    batch_id: Mapped[str] = mapped_column(ForeignKey("batches.batch_id"))
+    pair_id: Mapped[str]
+    annotator: Mapped[str]
+    outcome: Mapped[str]
+    left: Mapped[str]
+    copy: Mapped[int]
+    seconds: Mapped[float | None]
