@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from curation.errors import BatchError
 
 FORMAT_VERSION = 1
+SIGNATURE = "signature.json"
 CRITERION = "criterion.npz"  # Fisher matrix and prior: what the labels that come back are valued by
 MANIFEST, RECORDS, DESIGN, SPACE, SELECTED = (
     "manifest.json",
@@ -56,7 +57,7 @@ def check_target(out: str | Path, *, force: bool = False) -> Path:
     if path.exists():
         if not path.is_dir():
             raise BatchError(f"{path} exists and is not a folder; choose another --out.")
-        if (path / "signature.json").exists():
+        if (path / SIGNATURE).exists():
             raise BatchError(f"{path} holds a signed batch, which is never replaced; choose another --out.")
         if not force:
             raise BatchError(f"{path} already exists; choose another --out, or replace it with --force.")
@@ -146,11 +147,11 @@ def read_batch(folder: str | Path) -> BatchFolder:
             f"{path} has batch format {manifest.get('format_version')!r}; this version reads {FORMAT_VERSION}."
         )
     records = []
-    with (path / RECORDS).open(encoding="utf-8") as handle:
+    with (path / RECORDS).open("rb") as handle:
         for line, text in enumerate(handle, start=1):
             try:
-                record = json.loads(text)
-            except ValueError as error:
+                record = json.loads(text.decode("utf-8"))
+            except ValueError as error:  # UnicodeDecodeError is one
                 raise BatchError(f"{path / RECORDS} line {line} is broken ({error}); solve again.") from None
             missing = [key for key in RECORD_KEYS if key not in record]
             if missing:

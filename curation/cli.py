@@ -55,7 +55,7 @@ from curation.cli_options import (
     TolOpt,
     design_settings,
 )
-from curation.cli_output import emit, not_yet, progress_line, say, solve_lines
+from curation.cli_output import emit, progress_line, say, solve_lines
 from curation.errors import CurationError
 from curation.settings import DesignSettings, SpaceSettings, workspace
 
@@ -362,17 +362,6 @@ def bench(
     emit(result, as_json, table(result))
 
 
-def _later_command(name: str, what: str) -> None:
-    @app.command(name, hidden=True, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-    def later() -> None:
-        not_yet(name, what)
-
-
-for _name, _what in {
-    "sign": "sign-off",
-    "verify": "checking a signed batch",
-}.items():
-    _later_command(_name, _what)
 experiment = typer.Typer(no_args_is_help=True, help="Synthetic and policy experiments.")
 app.add_typer(experiment, name="experiment")
 cli_labels.register(app)

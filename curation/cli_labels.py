@@ -19,6 +19,9 @@ def register(app: typer.Typer) -> None:
     app.command()(decide)
     app.command()(export)
     app.command("import-labels")(import_labels)
+    app.command()(sign)
+    app.command()(verify)
+    app.command()(people)
 
 
 def decide(
@@ -46,13 +49,13 @@ def export(
     """Write the approved pairs for annotators, or labelled pairs for TRL; what is left out is counted."""
     from curation.handback import export_trl
     from curation.handover import export_batch
+    from curation.signoff import export_signed
 
     if to is ExportChoice.trl:
         result = export_trl(folder, out, force=force)
     else:
-        result = export_batch(
-            folder, to=cast("Format", to.value), out=out, order=order.value, unsigned=unsigned, force=force
-        )
+        send = export_batch if unsigned else export_signed
+        result = send(folder, to=cast("Format", to.value), out=out, order=order.value, force=force)
     left = ", ".join(f"{count} {reason}" for reason, count in result["left_out"].items() if count) or "nothing"
     emit(result, as_json, [f"{result['rows']} rows ({result['pairs']} pairs) written to {out}; left out: {left}"])
 
@@ -77,3 +80,65 @@ def import_labels(
         *result["sentences"],
     ]
     emit(result, as_json, lines)
+
+
+def sign(
+    folder: Annotated[Path, typer.Argument(help="Batch folder.")],
+    who: Annotated[str, typer.Option("--as", help="Who signs: not who proposed the batch.")],
+    as_json: JsonOpt = False,
+) -> None:
+    """Freeze a batch: every pair decided, a second person, a signature over every file, decision and the audit log."""
+    from curation.signoff import sign_batch
+
+    result = sign_batch(folder, who=who)
+    lines = [
+        f"batch {result['batch_id']} signed by {who} at {result['at']}, key {result['public_key'][:16]}",
+        *(f"signed although: {name.lower()} does not hold" for name in result["warnings"]),
+    ]
+    emit(result, as_json, lines)
+
+
+def verify(
+    folder: Annotated[Path, typer.Argument(help="Batch folder.")],
+    public_key: Annotated[str | None, typer.Option(help="64 hex digits; default: this machine's own key.")] = None,
+    as_json: JsonOpt = False,
+) -> None:
+    """Compare a signed batch with what was signed, the log and the files that went out; exit 1 where they differ."""
+    from curation.signoff import verify_batch
+
+    verdict = verify_batch(folder, trusted=public_key)
+    result = {
+        "batch_id": verdict.batch_id,
+        "holds": verdict.holds,
+        "void": verdict.void,
+        "signed_by": verdict.signed_by,
+        "at": verdict.at,
+        "problems": list(verdict.problems),
+        "notes": list(verdict.notes),
+    }
+    state = "is as it was signed" if verdict.holds else "is NOT as it was signed"
+    lines = [
+        f"batch {verdict.batch_id} {state} by {verdict.signed_by} at {verdict.at}",
+        *verdict.problems,
+        *verdict.notes,
+    ]
+    emit(result, as_json, lines)
+    if not verdict.holds:
+        raise typer.Exit(1)
+
+
+def people(
+    name: Annotated[str | None, typer.Argument(help="Whom to name; nobody: list.")] = None,
+    role: Annotated[str | None, typer.Option(help="viewer, reviewer, approver or admin.")] = None,
+    who: Annotated[str, typer.Option("--as", help="Who names them: an administrator.")] = "",
+    as_json: JsonOpt = False,
+) -> None:
+    """Who may do what. Until somebody is named, everybody may do everything; the first one named is an admin."""
+    from curation.review.store import open_store
+
+    store = open_store()
+    if name is not None:
+        store.set_role(name, role or "viewer", who=who or name)
+    named = store.people()
+    lines = [f"{person}: {held}" for person, held in named.items()] or ["nobody is named: single-user mode"]
+    emit({"people": named}, as_json, lines)

@@ -5,19 +5,11 @@ from __future__ import annotations
 import json
 import math
 import sys
-from typing import Any, NoReturn
-
-import typer
+from typing import Any
 
 
 def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
-
-
-def not_yet(option: str, what: str) -> NoReturn:
-    """Say that an option or command is not there yet. Exits with 2."""
-    say(f"{option} ({what}) is not available in this version; leave it out.")
-    raise typer.Exit(2)
 
 
 def emit(result: dict[str, Any], as_json: bool, lines: list[str]) -> None:

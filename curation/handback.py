@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -98,9 +98,15 @@ def _counted(labels: Sequence[Label]) -> Counter[str]:
 
 
 def realised_information(batch: BatchFolder, labels: Sequence[Label]) -> dict[str, float] | None:
-    """The criterion of the whole batch, of the pairs that came back labelled, and their ratio (1: nothing was lost).
+    """`information_of` the pairs that came back labelled."""
+    return information_of(batch, _counted(labels))
 
-    None for a batch folder that does not hold its criterion. Labels count up to the copies that were planned.
+
+def information_of(batch: BatchFolder, counts: Mapping[str, int]) -> dict[str, float] | None:
+    """The criterion of the whole batch, of the pairs counted, and their ratio (1: nothing was lost).
+
+    counts: pair_id -> labels, of which up to the copies that were planned count. None for a batch folder that does not
+    hold its criterion.
     """
     from curation.design.criterion import cholesky
 
@@ -112,11 +118,10 @@ def realised_information(batch: BatchFolder, labels: Sequence[Label]) -> dict[st
     fisher, prior = (torch.as_tensor(matrix) for matrix in stored)
     selected = read_selected(batch.path)
     n = float(batch.manifest["labels"])
-    counts = _counted(labels)
-    got = np.array([counts[pair] for pair in selected.pair_ids], dtype=float)
+    got = np.array([counts.get(pair, 0) for pair in selected.pair_ids], dtype=float)
+    z = torch.as_tensor(selected.vectors.copy())
 
     def value(weights: np.ndarray) -> float:
-        z = torch.as_tensor(selected.vectors)
         S = z.T @ (z * torch.as_tensor(weights / n)[:, None]) + prior
         return float(torch.trace(torch.cholesky_solve(fisher, cholesky(S))))
 

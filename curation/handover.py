@@ -74,21 +74,18 @@ def export_batch(
     to: Format,
     out: str | Path,
     order: Order = "random",
-    unsigned: bool = False,
+    audit_head: str | None = None,
     force: bool = False,
     who: str = "command line",
     store: Store | None = None,
 ) -> dict[str, Any]:
     """Write the approved pairs of a batch for annotators. What is left out is counted, the export is recorded.
 
-    Sign-off is not part of this version: a batch goes out only as unsigned, and every row says so. Raises ExportError.
+    audit_head: of the signature, for a signed batch that was verified (`signoff.export_signed` does); without one
+    every row says that the batch is unsigned. Raises ExportError.
     """
     batch = read_batch(folder)
-    if not unsigned:
-        raise ExportError(
-            f"batch {batch.batch_id} is not signed (sign-off is not part of this version); "
-            "export it with --unsigned, and every row will be marked as unsigned."
-        )
+    signed = audit_head is not None
     opened = store or open_store()
     record_batch(opened, batch, who=who)
     decisions = {key: made.decision for key, made in opened.decisions(batch.batch_id).items()}
@@ -104,7 +101,8 @@ def export_batch(
         batch_seed=batch.manifest["batch_seed"],
         manifest_hash=hashlib.sha256((batch.path / MANIFEST).read_bytes()).hexdigest(),
         pool_name=batch.manifest["pool"]["name"],
-        signed=False,
+        signed=signed,
+        audit_head=audit_head,
     )
     result = export_records(kept, to=to, out=Path(out), order=order, header=header, force=force)
     counted = {**left_out, **result.left_out}
@@ -115,7 +113,7 @@ def export_batch(
         sha256=result.sha256,
         rows=result.rows,
         left_out=counted,
-        signed=False,
+        signed=signed,
         who=who,
     )
     return {
@@ -126,6 +124,6 @@ def export_batch(
         "rows": result.rows,
         "pairs": result.pairs,
         "left_out": counted,
-        "signed": False,
+        "signed": signed,
         "sha256": result.sha256,
     }

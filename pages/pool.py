@@ -8,7 +8,7 @@ import streamlit as st
 
 from curation.charts.pool import candidates, counts, lengths
 from curation.insight.health import Finding
-from curation.insight.text_health import duplicate_pairs, text_findings
+from curation.insight.text_health import duplicate_pairs, example_texts, text_findings
 from curation.pool.checks import PoolReport, pool_report
 from curation.pool.pair_lists import pair_list_csv
 from curation.pool.readers import FIELDS, column_mapping_choices, read_pool
@@ -118,15 +118,38 @@ def health(pool: Pool, report: PoolReport) -> None:
     show_findings(
         findings, key="pool", clean="Nothing in the texts would waste labels: no duplicates, no broken answers."
     )
+    examples(pool, findings)
     pairs = duplicate_pairs(report)
     if pairs:
         st.download_button(
-            f"Exclusions: {len(pairs)} pairs that nobody can decide",
+            f"Exclusions: {len(pairs):,} pairs that nobody can decide",
             pair_list_csv(pairs),
             "exclude.csv",
             icon=":material/download:",
             help="A list for the exclusions of the Design page, or for solve --exclude.",
         )
+
+
+def examples(pool: Pool, findings: list[Finding]) -> None:
+    """The texts that a finding names, as they are."""
+    named = {finding.title: finding for finding in findings if finding.examples}
+    if not named:
+        return
+    with st.expander("Read what a finding names", icon=":material/menu_book:"):
+        left, right = st.columns([2, 1])
+        title = left.selectbox("Finding", list(named), key=f"example_of_{pool.fingerprint}")
+        count = len(named[title].examples)
+        number = right.number_input(
+            f"Example (1 to {count:,})", 1, count, 1, key=f"example_{pool.fingerprint}_{named[title].key}"
+        )
+        shown = example_texts(pool, named[title], int(number) - 1)
+        for text in shown.prompts:
+            st.caption(escaped(text.label))
+            show_text(text.excerpt(), height=120)
+        for column, text in zip(st.columns(max(len(shown.responses), 1)), shown.responses, strict=False):
+            with column:
+                st.caption(f"{escaped(text.label)} · {len(text.text):,} characters")
+                show_text(text.excerpt(), height=260)
 
 
 def figures(opened: OpenPool, report: PoolReport) -> None:

@@ -23,7 +23,7 @@ from curation.exchange_formats.tabular import escape_cell, unescape_cell
 from curation.pool.schema import pair_id
 
 SEED = hashlib.sha256(b"a batch").hexdigest()
-HEADER = ExportHeader("batch0001", SEED, "cafe" * 16, "answers-of-secretmodel", signed=True)
+HEADER = ExportHeader("batch0001", SEED, "cafe" * 16, "answers-of-secretmodel", signed=True, audit_head="feed" * 16)
 UNSIGNED = ExportHeader("batch0001", SEED, "cafe" * 16, "answers-of-secretmodel", signed=False)
 HOSTILE = {
     "html": "<script>alert('x')</script><img src=http://x/y.png onerror=1>&amp;",
@@ -157,7 +157,7 @@ def test_label_studio_tasks_have_exactly_the_agreed_keys_and_no_predictions(tmp_
         "prompt", "answer1", "answer2", "pair_id", "batch_id", "left_id", "right_id", "copy"
     }  # fmt: skip
     assert task["data"]["prompt"] == "system: be brief\n\nuser: why?"
-    assert task["meta"] == {"manifest_hash": HEADER.manifest_hash}
+    assert task["meta"] == {"manifest_hash": HEADER.manifest_hash, "audit_head": HEADER.audit_head}
 
 
 def test_label_studio_config_asks_left_right_tie_about_the_fields_of_the_tasks(tmp_path):

@@ -63,7 +63,7 @@ def store(made: dict[str, Any], tmp_path: Path) -> Any:
 
 def exported(made: dict[str, Any], store: Store, folder: Path, to: str, order: str = "random") -> Path:
     out = folder / f"tasks.{'json' if to in ('label-studio', 'argilla') else to}"
-    export_batch(made["batch"], to=to, out=out, order=order, unsigned=True, store=store)  # type: ignore[arg-type]
+    export_batch(made["batch"], to=to, out=out, order=order, store=store)  # type: ignore[arg-type]
     return out
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation.errors import PoolError
-from curation.pool.checks import NEAR, near_duplicates, pool_report
+from curation.pool.checks import FEW, NEAR, _few_similar, _similar, near_duplicates, pool_report, shared_texts
 from curation.pool.readers import read_pool
 from curation.pool.schema import Pool, Prompt, Response
 from tests.pools import real_pool
@@ -91,6 +91,51 @@ def test_near_duplicates_agree_with_sets(texts: list[str]) -> None:
         if texts[i] != texts[j] and similarity >= 0.5:
             expected.append(("p", f"r{i}", f"r{j}", pytest.approx(similarity)))
     assert near_duplicates(prompt_of(*texts), near=0.5) == expected
+
+
+@given(
+    st.lists(st.lists(st.sampled_from("abc"), max_size=8), min_size=2, max_size=7),
+    st.sampled_from([0.3, 0.5, 0.8, 1.0]),
+)
+@settings(deadline=None, max_examples=80)
+def test_sets_and_the_sparse_product_give_the_same_similarities(texts: list[list[str]], near: float) -> None:
+    assert _few_similar(texts, near) == [(i, j, pytest.approx(value)) for i, j, value in _similar(texts, near)]
+
+
+def test_near_duplicates_are_only_the_candidate_pairs() -> None:
+    texts = ("one two three four five six", "one two three four five six!", "One two three four five six?", "else")
+    every = near_duplicates(prompt_of(*texts))
+    assert [row[1:3] for row in every] == [("r0", "r1"), ("r0", "r2"), ("r1", "r2")]
+    assert near_duplicates(prompt_of(*texts, pairs=((0, 2), (0, 3)))) == [every[1]]
+    many = prompt_of(*texts, *(f"text number {n} of its own" for n in range(FEW)), pairs=((0, 2), (0, 3)))
+    assert near_duplicates(many) == [every[1]]
+
+
+@given(
+    st.lists(st.tuples(st.lists(st.sampled_from("abcd"), max_size=8), st.integers(0, 2)), min_size=1, max_size=8),
+    st.sampled_from([0.25, 0.5, 0.8, 1.0]),
+    st.integers(1, 4),
+)
+@settings(deadline=None, max_examples=150)
+def test_shared_texts_are_those_whose_grams_others_have_and_miss_no_similar_pair(
+    rows: list[tuple[list[str], int]], near: float, words: int
+) -> None:
+    def grams(text: list[str]) -> set[tuple[str, ...]]:
+        return {tuple(text[i : i + 3]) for i in range(max(1, len(text) - 2))}
+
+    long = [n for n, (text, _) in enumerate(rows) if len(text) >= words]
+    expected = []
+    for n in long:
+        own = grams(rows[n][0])
+        elsewhere = set().union(*(grams(rows[m][0]) for m in long if rows[m][1] != rows[n][1]))
+        if len(own & elsewhere) >= near * len(own):
+            expected.append(n)
+    found = shared_texts([" ".join(text) for text, _ in rows], [owner for _, owner in rows], near=near, words=words)
+    assert found == expected
+    for i, j in combinations(long, 2):
+        a, b = grams(rows[i][0]), grams(rows[j][0])
+        if rows[i][1] != rows[j][1] and len(a & b) >= near * len(a | b):
+            assert {i, j} <= set(found)
 
 
 def test_report_is_plain_json() -> None:

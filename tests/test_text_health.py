@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curation.insight import text_health
 from curation.insight.health import Finding
-from curation.insight.text_health import duplicate_pairs, text_findings
+from curation.insight.text_health import NamedText, duplicate_pairs, example_texts, text_findings
 from curation.insight.text_rules import ends_openly, ends_without_stop, loops, refuses, stopped_by_length
 from curation.pool.checks import pool_report
 from curation.pool.pair_lists import pair_list_csv, read_pair_list
 from curation.pool.readers import read_pool
-from curation.pool.schema import Pool, Prompt, Response
+from curation.pool.schema import Message, Pool, Prompt, Response
 from curation.pool.similar import similar_groups
 from tests.pools import demo_pool, real_pool
 
@@ -109,6 +110,149 @@ def test_repeated_prompts_canned_and_single_answers_are_found() -> None:
     assert set(findings["repeated_prompts"].examples) == {("again-0", "again-1")}
     assert set(findings["boilerplate"].examples) == {(f"canned-{n}", "c") for n in range(4)}
     assert findings["one_answer"].examples == (("single",),)
+
+
+def _asking(*prompts: str | list[Message]) -> Pool:
+    """A pool of prompts with two different answers each."""
+    return _pool(
+        [Prompt(f"p{n}", p, (Response("a", f"{n} is one"), Response("b", f"not {n}"))) for n, p in enumerate(prompts)]
+    )
+
+
+TEMPLATE = "I like to host guests at my home from time to time. Give me a short recipe of "
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "key"),
+    [
+        ("How do bees find their way home?", "how do bees find their way home", "repeated_prompts"),
+        ("Please list the kings of Denmark!", "List kings of Denmark. Thanks", "repeated_prompts"),
+        (TEMPLATE + "flæskesteg", TEMPLATE + "koldskål", "similar_prompts"),
+        (TEMPLATE + "soup with meat", TEMPLATE + "soup without meat", "similar_prompts"),
+        ("What is 3 + 4?", "What is 3 - 4?", "similar_prompts"),
+        ("How far is it from Oslo to Bergen?", "How far is it from Bergen to Oslo?", None),
+        ("Is it legal?", "Is it not legal?", None),
+        ("Hello!", "hello", None),
+        ("", " ", None),
+    ],
+)
+def test_only_prompts_with_the_same_words_ask_the_same(first: str, second: str, key: str | None) -> None:
+    pool = _asking(first, second, "Something else, to be written in the style of a sea shanty.")
+    findings = _by_key(text_findings(pool, pool_report(pool)))
+    keys = set(findings) & {"repeated_prompts", "similar_prompts"}
+    assert keys == ({key} if key else set())
+    if key:
+        assert findings[key].examples == (("p0", "p1"),)
+        assert findings[key].severity == ("warning" if key == "repeated_prompts" else "note")
+
+
+def test_a_conversation_one_turn_further_is_another_question() -> None:
+    turns = [
+        {
+            "role": "user",
+            "content": "I am testing my printer and would like to use carbon fibre for the next part. "
+            "It is a bracket that holds a lamp above my desk, and so far I have made it of two other materials.",
+        },
+        {"role": "assistant", "content": "What is your experience with the printer, and with other materials so far?"},
+        {"role": "user", "content": "I would call myself an intermediate user."},
+    ]
+    more = [{"role": "assistant", "content": "Have you printed with it before?"}, {"role": "user", "content": "Yes"}]
+    pool = _asking(turns, turns + more, "Something else.")
+    findings = _by_key(text_findings(pool, pool_report(pool)))
+    assert set(findings) == {"similar_prompts"}
+    assert findings["similar_prompts"].severity == "note"
+
+
+def test_answers_to_a_prompt_that_is_asked_twice_do_not_count_as_recurring() -> None:
+    answer = "The pump presses the same air into a smaller room, and that work turns into heat."
+    prompts = [
+        Prompt(f"p{n}", "How does a bicycle pump get warm?", (Response("a", answer), Response("b", "No idea.")))
+        for n in range(4)
+    ]
+    others = _clean(10)
+    findings = _by_key(text_findings(_pool([*prompts, *others]), pool_report(_pool([*prompts, *others]))))
+    assert set(findings) == {"repeated_prompts"}
+
+
+def test_a_recorded_end_is_believed_and_a_recorded_limit_too() -> None:
+    open_end = "We went there on Monday. After the long meeting we decided to talk about the"
+    whole = "We went there on Monday and came back on Tuesday."
+    answers = [
+        Response("believed", open_end, meta={"finish_reason": "stop"}),
+        Response("judged", open_end + " other"),
+        Response("judged-too", open_end),
+        Response("told", whole, meta={"finish_reason": "length"}),
+        Response("ended", "Nothing of the kind was ever heard here.", meta={"stop_reason": "end_turn"}),
+    ]
+    pool = _pool([Prompt("p", "How was it?", tuple(answers), pairs=((0, 3),))])
+    finding = _by_key(text_findings(pool, pool_report(pool)))["cut_off"]
+    assert set(finding.examples) == {("p", "told"), ("p", "judged-too")}
+    assert "1 by their generator's own record and 1 because" in finding.sentence
+
+
+def test_pairs_that_are_not_offered_are_neither_counted_nor_excluded(tmp_path) -> None:
+    text = "The pump presses the same air into a smaller room, and that work turns into heat."
+    answers = (Response("a", text), Response("b", text), Response("c", text + " Indeed."), Response("d", "No idea."))
+    kept = Prompt("kept", "How?", answers, pairs=((0, 1), (0, 2), (0, 3)))
+    none = Prompt("none", "Why does it?", answers, pairs=((0, 3), (1, 3)))
+    pool = _pool([kept, none])
+    report = pool_report(pool)
+    assert duplicate_pairs(report) == [("kept", "a", "b"), ("kept", "a", "c")]
+    path = tmp_path / "exclude.csv"
+    path.write_text(pair_list_csv(duplicate_pairs(report)))
+    assert read_pair_list(path, pool) == [(0, 0, 1), (0, 0, 2)]
+    alone = text_findings(_pool([none]), pool_report(_pool([none])))
+    assert [(f.key, f.severity) for f in alone] == [("identical", "note")]
+
+
+def test_a_pool_beyond_the_limit_is_sampled_and_the_sentence_says_so(monkeypatch) -> None:
+    canned = "Thank you for your question, which I will pass on to one of my colleagues today."
+    prompts = [replace(p, responses=(*p.responses, Response("c", canned))) for p in _clean(40)]
+    pool = _pool(prompts)
+    whole = _by_key(text_findings(pool, pool_report(pool)))["boilerplate"]
+    assert whole.value == len(prompts)
+    assert "sample" not in whole.sentence
+    size = sum(len(r.text) for p in prompts for r in p.responses)
+    monkeypatch.setattr(text_health, "COMPARED", size // 2)
+    part = _by_key(text_findings(pool, pool_report(pool)))["boilerplate"]
+    count = int(part.value)
+    assert len(prompts) / 4 < count < len(prompts)
+    assert f"(in a sample of {count} of {len(prompts)} prompts)" in part.sentence
+    assert f"answers {count} of {count} prompts" in part.sentence
+    assert text_findings(pool, pool_report(pool)) == text_findings(pool, pool_report(pool))
+    monkeypatch.undo()
+    monkeypatch.setattr(text_health, "SKETCHED", 10)
+    few = _by_key(text_findings(pool, pool_report(pool)))["boilerplate"]
+    assert few.value == 10
+    assert f"(in a sample of 10 of {len(prompts)} candidates)" in few.sentence
+
+
+def test_the_texts_of_an_example_are_those_that_its_ids_name() -> None:
+    pool = _pool(
+        [
+            *(replace(p, prompt_id=f"again-{n}", prompt="How do bees find home?") for n, p in enumerate(_clean(2))),
+            *_bad(_clean(20))[0],
+        ]
+    )
+    texts = {(p.prompt_id, r.response_id): r.text for p in pool.prompts for r in p.responses}
+    asked = {p.prompt_id: p.prompt for p in pool.prompts}
+    findings = text_findings(pool, pool_report(pool))
+    assert len(findings) == 7
+    for finding in findings:
+        for number, ids in enumerate(finding.examples):
+            shown = example_texts(pool, finding, number)
+            if finding.key == "repeated_prompts":
+                assert [text.text for text in shown.prompts] == [asked[name] for name in ids]
+                assert shown.responses == ()
+            else:
+                assert [text.text for text in shown.responses] == [texts[ids[0], name] for name in ids[1:]]
+                assert all(name in text.label for name, text in zip(ids[1:], shown.responses, strict=True))
+
+
+def test_an_excerpt_keeps_the_beginning_and_the_end() -> None:
+    text = NamedText("r", "a" * 60 + "b" * 40)
+    assert text.excerpt(100) == text.text
+    assert text.excerpt(20) == "aaaaaaaaaa\n[... 80 characters ...]\nbbbbbbbbbb"
 
 
 def test_a_generator_that_is_cut_off_far_more_often_than_the_others_is_named() -> None:
@@ -212,6 +356,96 @@ def test_the_exclusion_list_names_the_pairs_that_nobody_can_decide(tmp_path) -> 
     path.write_text(pair_list_csv(duplicate_pairs(report)))
     pairs = read_pair_list(path, pool)
     assert len(pairs) == len(report.near_duplicates) + len(report.identical_pairs) > 0
+
+
+# Every answer of the demo that a rule on single texts names was read. What is left out here is a false alarm.
+READ = {
+    "cut_off": {("everyday-help-07", "r6"), ("safety-03", "r5"), ("creative-04", "r2")},
+    "refusals": {
+        ("everyday-help-03", "r4"), ("safety-01", "r1"), ("safety-01", "r2"), ("safety-01", "r5"), ("safety-01", "r6"),
+        ("safety-02", "r1"), ("safety-03", "r6"), ("safety-07", "r0"), ("safety-07", "r4"), ("safety-07", "r5"),
+    },
+}  # fmt: skip
+
+
+def test_one_false_alarm_in_the_496_answers_of_the_demo() -> None:
+    pool = read_pool(demo_pool()).pool
+    findings = _by_key(text_findings(pool, pool_report(pool)))
+    assert set(findings) == {"near_duplicates", "cut_off", "refusals"}
+    wrong = {item for key, items in READ.items() for item in set(findings[key].examples) - items}
+    assert wrong == {
+        ("reasoning-04", "r5")
+    }  # "I can't give a reliable figure without knowing how many": a question back
+    assert all(READ[key] <= set(findings[key].examples) for key in READ)
+
+
+def test_the_demo_says_the_same_in_any_order_of_prompts_and_responses() -> None:
+    pool = read_pool(demo_pool()).pool
+    turned = _pool([replace(p, responses=p.responses[::-1], pairs=None) for p in reversed(pool.prompts)])
+    straight = _pool([replace(p, pairs=None) for p in pool.prompts])
+
+    def told(one: Pool) -> set[tuple[str, str, float, frozenset[frozenset[str]]]]:
+        findings = text_findings(one, pool_report(one))
+        return {(f.key, f.severity, f.value, frozenset(map(frozenset, f.examples))) for f in findings}
+
+    assert told(turned) == told(straight)
+
+
+def test_what_is_planted_in_one_half_of_real_answers_is_found_and_the_other_half_is_silent() -> None:
+    """The clean half: prompts of answers_dev of which nothing is said before planting."""
+    pool = read_pool(real_pool("answers_dev.jsonl.gz")).pool
+    before = text_findings(pool, pool_report(pool))
+    said = {name for finding in before for item in finding.examples for name in item}
+    assert not any(len(finding.examples) >= text_health.EXAMPLES for finding in before)
+    sound = [p for p in pool.prompts if p.prompt_id not in said]
+    assert len(sound) > 200
+    spoilt, untouched = sound[::2], sound[1::2]
+    planted: dict[str, set[tuple[str, ...]]] = {}
+    out: list[Prompt] = []
+
+    def plant(key: str, prompt: Prompt, text: str, *others: str, meta: dict | None = None) -> None:
+        broken = Response("x", text, meta=meta or {})
+        out.append(
+            replace(prompt, prompt_id=f"bad-{prompt.prompt_id}", responses=(*prompt.responses, broken), pairs=None)
+        )
+        planted.setdefault(key, set()).add((f"bad-{prompt.prompt_id}", *others, "x"))
+
+    canned = "Thank you for reaching out to us, a member of the team will look into this very soon."
+    for n, prompt in enumerate(spoilt):
+        long = [r for r in prompt.responses if len(r.text.split()) >= 60 and ". " in r.text and r.text.isascii()]
+        base = long[0] if long else prompt.responses[0]
+        words = base.text.split()
+        if n % 8 == 0 and long:
+            changed = " ".join(["Indeed", *words[:20], *words[21:40], "rather", *words[40:]])
+            plant("near_duplicates", prompt, changed, base.response_id)
+        elif n % 8 == 1:
+            plant("identical", prompt, prompt.responses[0].text, prompt.responses[0].response_id)
+        elif n % 8 == 2:
+            plant("empty", prompt, "\n ")
+        elif n % 8 == 3:
+            plant(
+                "cut_off",
+                prompt,
+                f"This is how it began. Nobody in room {n} could tell what {n} was going to do to the",
+            )
+        elif n % 8 == 4:
+            plant("cut_off", prompt, f"Number {n} is short and whole.", meta={"finish_reason": "length"})
+        elif n % 8 == 5:
+            plant("refusals", prompt, f"I'm sorry, but I cannot help with request {n}.")
+        elif n % 8 == 6:
+            plant("repeating", prompt, f"and then case {n} went on and on " * 15)
+        else:
+            plant("boilerplate", prompt, canned)
+    twins = [Prompt(f"bad-twin-{n}", q, (Response("a", f"{n} yes"), Response("b", "no"))) for n, q in enumerate(
+        ("Why do cats land on their feet when they fall?", "why do the cats land on their feet, when they fall"))]  # fmt: skip
+    together = _pool([*untouched, *out, *twins])
+    findings = _by_key(text_findings(together, pool_report(together)))
+    assert {key: set(findings[key].examples) for key in planted} == planted
+    assert min(map(len, planted.values())) >= 5
+    assert findings["repeated_prompts"].examples == (("bad-twin-0", "bad-twin-1"),)
+    assert set(findings) == {*planted, "repeated_prompts"}
+    named = {name for finding in findings.values() for item in finding.examples for name in item[:1]}
+    assert all(name.startswith("bad-") for name in named)
 
 
 def test_a_generator_with_one_answer_to_everything_is_found_on_a_real_pool() -> None:

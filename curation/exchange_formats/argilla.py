@@ -22,6 +22,7 @@ METADATA = {
     "copy": "integer",
     "manifest_hash": "terms",
     "unsigned": "terms",
+    "audit_head": "terms",
 }
 
 
@@ -38,6 +39,8 @@ def record(row: Presented, header: ExportHeader) -> dict[str, Any]:
     }
     if not header.signed:
         metadata["unsigned"] = "true"  # terms are text
+    elif header.audit_head is not None:
+        metadata["audit_head"] = header.audit_head
     return {
         "id": f"{row.pair_id}.{row.number}",
         "fields": {

@@ -36,6 +36,7 @@ class ExportHeader:
     manifest_hash: str
     pool_name: str
     signed: bool
+    audit_head: str | None = None  # hash of the audit log's event that signed the batch
 
 
 @dataclass(frozen=True)

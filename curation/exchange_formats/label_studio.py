@@ -49,7 +49,7 @@ def labelling_config(control: Control = "choices") -> str:
 
 def task(row: Presented, header: ExportHeader) -> dict[str, Any]:
     """One task. `data` has what the interface shows and what decodes the answer; `meta` where it comes from."""
-    mark = {} if header.signed else {"unsigned": True}
+    mark: dict[str, Any] = {"audit_head": header.audit_head} if header.signed else {"unsigned": True}
     data = {
         "prompt": prompt_text(row.prompt),
         "answer1": row.left,
@@ -60,4 +60,7 @@ def task(row: Presented, header: ExportHeader) -> dict[str, Any]:
         "right_id": row.right_id,
         "copy": row.copy,
     }
-    return {"data": {**data, **mark}, "meta": {"manifest_hash": header.manifest_hash, **mark}}
+    return {
+        "data": {**data, **({} if header.signed else mark)},
+        "meta": {"manifest_hash": header.manifest_hash, **mark},
+    }

@@ -25,6 +25,7 @@ SCHEMA = pa.schema(
         ("right_id", pa.string()),
         ("signed", pa.bool_()),
         ("manifest_hash", pa.string()),
+        ("audit_head", pa.string()),
     ]
 )
 # What a spreadsheet may take for a formula, or drop before it looks for one.
@@ -57,6 +58,7 @@ def table_row(row: Presented, header: ExportHeader) -> dict[str, Any]:
         "right_id": row.right_id,
         "signed": header.signed,
         "manifest_hash": header.manifest_hash,
+        "audit_head": header.audit_head,
     }
 
 
@@ -75,6 +77,8 @@ def write_parquet(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 
 
 def _cell(value: Any) -> str:
+    if value is None:
+        return ""
     if isinstance(value, bool):
         return "true" if value else "false"
     return escape_cell(value) if isinstance(value, str) else str(value)

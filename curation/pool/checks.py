@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
@@ -17,7 +19,10 @@ from curation.pool.schema import Pool, Prompt
 
 NEAR = 0.6  # a few words changed in a text of 60 words leave about this much
 SHINGLE = 3
+FEW = 12  # responses up to which plain sets are quicker than a sparse product
 UNKNOWN = "(none given)"
+_MIX = np.uint64(0x9E3779B97F4A7C15)  # odd, its bits evenly mixed
+_PARTS = 4
 # CJK characters are words of their own, since those texts have no spaces.
 _CJK = "぀-ヿ㐀-鿿가-힯"
 _WORD = re.compile(f"[{_CJK}]|[^\\W{_CJK}]+")
@@ -29,7 +34,8 @@ class PoolReport:
 
     candidates_per_prompt: min, median, max. characters: min, q05, q25, median, q75, q95, max, mean of the responses.
     generators: responses per generator. strata: prompts per stratum. identical_pairs: candidate pairs whose two texts
-    are equal, which no annotator can decide. near_duplicates: Jaccard similarity of word 3-grams from NEAR to 1.
+    are equal, which no annotator can decide. near_duplicates: candidate pairs, Jaccard similarity of word 3-grams from
+    NEAR to 1. Both lists can be excluded as they are: they name no pair that the pool does not offer.
     """
 
     prompts: int
@@ -91,43 +97,113 @@ def exact_duplicates(prompt: Prompt) -> list[tuple[str, str, str]]:
 
 def identical_pairs(prompt: Prompt) -> list[tuple[str, str, str]]:
     """(prompt_id, response_a, response_b) of the candidate pairs whose texts are equal."""
-    allowed = None if prompt.pairs is None else set(prompt.pairs)
+    offered = _offered(prompt)
     ids = [response.response_id for response in prompt.responses]
     return [
         (prompt.prompt_id, ids[i], ids[j])
         for group in _equal_texts(prompt)
         for i, j in combinations(group, 2)
-        if allowed is None or (i, j) in allowed
+        if offered is None or (i, j) in offered
     ]
 
 
 def near_duplicates(prompt: Prompt, *, near: float = NEAR) -> list[tuple[str, str, str, float]]:
-    """(prompt_id, response_a, response_b, similarity) with similarity >= near, exact duplicates left out.
+    """(prompt_id, response_a, response_b, similarity) of candidate pairs from `near`, equal texts left out.
 
-    Jaccard similarity of the sets of word 3-grams (case and punctuation ignored), exact, from one sparse product of
-    the K responses; a text of fewer than three words is one gram. Texts without any word are never near another.
+    Jaccard similarity of the sets of word 3-grams (case and punctuation ignored), exact: from the sets themselves for
+    up to FEW responses, else from one sparse product of all K. A text of fewer than three words is one gram. Texts
+    without any word are never near another.
     """
-    grams = [words_of(response.text) for response in prompt.responses]
-    incidence = _incidence(grams)
+    offered = _offered(prompt)
+    words = [words_of(response.text) for response in prompt.responses]
+    ids = [response.response_id for response in prompt.responses]
+    return [
+        (prompt.prompt_id, ids[i], ids[j], value)
+        for i, j, value in (_few_similar(words, near) if len(words) <= FEW else _similar(words, near))
+        if prompt.responses[i].text != prompt.responses[j].text and (offered is None or (i, j) in offered)
+    ]
+
+
+def _offered(prompt: Prompt) -> set[tuple[int, int]] | None:
+    return None if prompt.pairs is None else set(prompt.pairs)
+
+
+def _few_similar(texts: list[list[str]], near: float) -> list[tuple[int, int, float]]:
+    """Pairs of a few texts and their similarity, where it is at least `near`."""
+    grams = [
+        {tuple(words)} if 0 < len(words) < SHINGLE else set(zip(*(words[n:] for n in range(SHINGLE)), strict=False))
+        for words in texts
+    ]
+    found = []
+    for i, j in combinations(range(len(grams)), 2):
+        small, large = sorted((len(grams[i]), len(grams[j])))
+        if not small or small < near * large:
+            continue
+        shared = len(grams[i] & grams[j])
+        similarity = shared / (small + large - shared)
+        if similarity >= near:
+            found.append((i, j, similarity))
+    return found
+
+
+def _similar(texts: list[list[str]], near: float) -> list[tuple[int, int, float]]:
+    """The same for many texts at once, in the same order."""
+    incidence = _incidence(texts)
     if incidence is None:
         return []
     sizes = np.asarray(incidence.sum(axis=1)).ravel()
     shared = sparse.triu(incidence @ incidence.T, k=1).tocoo()
     similarity = shared.data / (sizes[shared.row] + sizes[shared.col] - shared.data)
-    found = []
-    for index in np.flatnonzero(similarity >= near):
-        a, b = prompt.responses[shared.row[index]], prompt.responses[shared.col[index]]
-        if a.text != b.text:
-            found.append((int(shared.row[index]), int(shared.col[index]), float(similarity[index])))
-    return [
-        (prompt.prompt_id, prompt.responses[i].response_id, prompt.responses[j].response_id, value)
-        for i, j, value in sorted(found)
-    ]
+    hits = np.flatnonzero(similarity >= near)
+    return sorted((int(shared.row[h]), int(shared.col[h]), float(similarity[h])) for h in hits)
 
 
 def words_of(text: str) -> list[str]:
     """The words of a text in lower case; CJK characters are words of their own."""
     return _WORD.findall(text.lower())
+
+
+def shared_texts(texts: Sequence[str], owners: Sequence[int], *, near: float, words: int = 1) -> list[int]:
+    """Positions of the texts that can have Jaccard similarity >= near with a text of another owner, ascending.
+
+    Those at least `near` of whose different word 3-grams also occur under another owner: the Jaccard index of two
+    sets is never above the share of either that is shared, so nobody else can. owners: one number per text. Texts of
+    fewer than `words` words are left out. Time and memory are linear, about 60 ns and 10 bytes per character.
+    """
+    vocabulary: defaultdict[str, int] = defaultdict(itertools.count(1).__next__)
+    kept, rows = [], []
+    for position, text in enumerate(texts):
+        found = words_of(text)
+        if len(found) >= max(words, 1):
+            codes = np.zeros(max(len(found), SHINGLE), dtype=np.uint64)
+            codes[: len(found)] = np.fromiter(map(vocabulary.__getitem__, found), dtype=np.uint64, count=len(found))
+            kept.append(position)
+            rows.append(codes)
+    if not kept:
+        return []
+    place = np.repeat(np.arange(len(kept), dtype=np.int32), [len(row) for row in rows])
+    flat = np.concatenate(rows)
+    inside = place[: 1 - SHINGLE] == place[SHINGLE - 1 :]
+    # A polynomial modulo 2^64: two 3-grams that fell together would only let a text more through.
+    grams = ((flat[:-2] * _MIX + flat[1:-1]) * _MIX + flat[2:])[inside] * _MIX
+    place = place[: 1 - SHINGLE][inside]
+    owner = np.asarray(owners)[kept]
+    total, shared = np.zeros(len(kept)), np.zeros(len(kept))
+    for part in range(_PARTS):  # one after the other, for the memory that sorting takes
+        mine = np.flatnonzero(grams >> np.uint64(62) == part)
+        order = mine[np.argsort(grams[mine], kind="stable")]
+        gram, holder = grams[order], place[order]
+        once = np.ones(len(gram), dtype=bool)  # a 3-gram counts once per text
+        once[1:] = (gram[1:] != gram[:-1]) | (holder[1:] != holder[:-1])
+        gram, holder = gram[once], holder[once]
+        starts = np.flatnonzero(np.concatenate([[True], gram[1:] != gram[:-1]])) if len(gram) else np.zeros(0, int)
+        if not len(starts):
+            continue
+        several = np.minimum.reduceat(owner[holder], starts) != np.maximum.reduceat(owner[holder], starts)
+        widths = np.diff(np.append(starts, len(gram)))
+        total += np.bincount(holder, minlength=len(kept))
+        shared += np.bincount(holder[np.repeat(several, widths)], minlength=len(kept))
+    return [kept[i] for i in np.flatnonzero(shared >= near * total)]
 
 
 def _incidence(texts: list[list[str]]) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from curation.errors import StoreError
 from curation.pool.labels import Label
+from curation.review import chain, roles
 from curation.review.records import as_json
 from curation.review.tables import BatchRow, ImportRow, LabelRow
 
@@ -58,6 +61,7 @@ class LabelStore:
             raise StoreError("nobody is named; say who imports (--as NAME).")
 
         def work(session: Session) -> StoredImport:
+            roles.require(session, who, "reviewer")
             if session.get(BatchRow, batch_id) is None:
                 raise StoreError(f"batch {batch_id} is not in the review store; open the batch folder first.")
             known = {_key(row): row for row in session.scalars(select(LabelRow).where(LabelRow.batch_id == batch_id))}
@@ -83,6 +87,9 @@ class LabelStore:
                 else:
                     replaced += 1
                     row.outcome, row.seconds, row.import_id = label.outcome, label.seconds, made.id
+            digest = labels_digest(session.scalars(select(LabelRow).where(LabelRow.batch_id == batch_id)))
+            body = {"file": str(file), "sha256": sha256, "format": format, "labels": digest}
+            chain.append(session, "import", who=who, batch_id=batch_id, body=body)
             made.counts = as_json({**counts, "new": new, "replaced": replaced, "same": same})
             session.flush()
             return _stored(made)
@@ -98,6 +105,12 @@ class LabelStore:
         """The files that were imported for a batch, oldest first."""
         query = select(ImportRow).where(ImportRow.batch_id == batch_id).order_by(ImportRow.id)
         return cast(list[StoredImport], self._read(lambda session: [_stored(row) for row in session.scalars(query)]))
+
+
+def labels_digest(rows: Iterable[LabelRow]) -> str:
+    """sha256 over all labels of a batch, whatever their order."""
+    plain = sorted([row.pair_id, row.annotator, row.left, row.copy, row.outcome, row.seconds or 0.0] for row in rows)
+    return hashlib.sha256(json.dumps(plain).encode()).hexdigest()
 
 
 def _key(row: LabelRow) -> tuple[str, str, str, int]:

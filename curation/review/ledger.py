@@ -24,6 +24,11 @@ def as_decision(row: DecisionRow) -> Decision:
     )  # fmt: skip
 
 
+def as_rows(rows: Sequence[DecisionRow]) -> list[list[object]]:
+    """What the audit log keeps of entries: pair, decision, reason, note, version."""
+    return [[row.pair_id, row.decision, row.reason, row.note, row.version] for row in rows]
+
+
 def newest(session: Session, batch_id: str, pair_id: str | None = None) -> dict[str, DecisionRow]:
     """pair_id -> the entry that holds, of one pair or of all pairs that were ever decided."""
     last = select(DecisionRow.pair_id, func.max(DecisionRow.version).label("version"))

@@ -17,11 +17,12 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from curation.errors import StoreError
-from curation.review import ledger
+from curation.review import chain, ledger, roles
 from curation.review.connection import DATABASE_ERRORS, database_url, describe, in_words, open_engine
 from curation.review.decisions import Counts, Decision, NewDecision, new_decision
 from curation.review.label_store import LabelStore
 from curation.review.records import Scenario, StoredBatch, StoredExport, StoredPool, as_json
+from curation.review.sign_store import SignStore
 from curation.review.tables import BatchRow, DecisionRow, ExportRow, PoolRow, ScenarioRow
 
 T = TypeVar("T")
@@ -38,7 +39,7 @@ def open_store(url: str | None = None) -> Store:
     return Store(open_engine(address), describe(address))
 
 
-class Store(LabelStore):
+class Store(LabelStore, SignStore):
     """Made by `open_store`. All methods raise StoreError, and nothing else, when the database refuses."""
 
     def __init__(self, engine: Engine, place: str) -> None:
@@ -97,6 +98,7 @@ class Store(LabelStore):
                     created_by=who,
                 )  # fmt: skip
                 session.add(row)
+                chain.append(session, "batch", who=who, batch_id=batch_id, body={"pool": pool_fingerprint})
             elif row.pool_fingerprint != pool_fingerprint:
                 raise StoreError(
                     f"batch {batch_id} is recorded for pool {row.pool_fingerprint}, not {pool_fingerprint}; "
@@ -168,8 +170,10 @@ class Store(LabelStore):
             return []
 
         def work(session: Session) -> list[Decision]:
+            roles.require(session, who, "reviewer")
             _known_batch(session, batch_id)
             rows = ledger.append(session, batch_id, checked, who=who, expected_versions=expected_versions)
+            chain.append(session, "decide", who=who, batch_id=batch_id, body={"rows": ledger.as_rows(rows)})
             return [ledger.as_decision(row) for row in rows]
 
         return self._write(work)
@@ -197,8 +201,12 @@ class Store(LabelStore):
         _named(who)
 
         def work(session: Session) -> Decision | None:
+            roles.require(session, who, "reviewer")
             row = ledger.undo_last(session, batch_id, who=who)
-            return None if row is None else ledger.as_decision(row)
+            if row is None:
+                return None
+            chain.append(session, "undo", who=who, batch_id=batch_id, body={"rows": ledger.as_rows([row])})
+            return ledger.as_decision(row)
 
         return self._write(work)
 
@@ -208,9 +216,15 @@ class Store(LabelStore):
         Pairs that somebody else decided since keep that decision; StoreError when that is all of them.
         """
         _named(who)
-        return self._write(
-            lambda session: [ledger.as_decision(r) for r in ledger.undo_last_action(session, batch_id, who=who)]
-        )
+
+        def work(session: Session) -> list[Decision]:
+            roles.require(session, who, "reviewer")
+            rows = ledger.undo_last_action(session, batch_id, who=who)
+            if rows:
+                chain.append(session, "undo", who=who, batch_id=batch_id, body={"rows": ledger.as_rows(rows)})
+            return [ledger.as_decision(row) for row in rows]
+
+        return self._write(work)
 
     def counts(self, batch_id: str, total: int) -> Counts:
         """How many of the `total` pairs of the batch are approved, rejected, flagged and undecided."""
@@ -282,6 +296,7 @@ class Store(LabelStore):
         _named(who)
 
         def work(session: Session) -> StoredExport:
+            roles.require(session, who, "approver" if signed else "reviewer")
             _known_batch(session, batch_id)
             row = ExportRow(
                 batch_id=batch_id, format=format, file=str(file), sha256=sha256, rows=rows, left_out=as_json(left_out),
@@ -289,6 +304,8 @@ class Store(LabelStore):
             )  # fmt: skip
             session.add(row)
             session.flush()
+            body = {"format": format, "file": str(file), "sha256": sha256, "rows": rows, "signed": signed}
+            chain.append(session, "export", who=who, batch_id=batch_id, body=body)
             return _plain(StoredExport, row)
 
         return self._write(work)

@@ -182,3 +182,34 @@ class LabelRow(Base):
     left: Mapped[str]
     copy: Mapped[int]
     seconds: Mapped[float | None]
+
+
+class EventRow(Base):
+    """One act of the audit log; `hash` covers everything else in the row, `previous` the row before."""
+
+    __tablename__ = "events"
+    __table_args__ = (
+        UniqueConstraint("previous"),
+        UniqueConstraint("hash"),
+        Index(None, "batch_id"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[str]
+    who: Mapped[str]
+    kind: Mapped[str]
+    batch_id: Mapped[str | None]
+    body: Mapped[str]
+    previous: Mapped[str]
+    hash: Mapped[str]
+
+
+class PersonRow(Base):
+    """Who may do what."""
+
+    __tablename__ = "people"
+    __table_args__ = (CheckConstraint("role IN ('viewer', 'reviewer', 'approver', 'admin')", name="known_role"),)
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    role: Mapped[str]
