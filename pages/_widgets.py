@@ -32,7 +32,7 @@ def batch_choice() -> Path:
         stored = folders[key]
         first = "Present design" if key == present.batch_id else f"Batch of {stored.created_at:%Y-%m-%d %H:%M} UTC"
         settings = stored.settings
-        return f"{first}: {stored.budget} labels, ridge {settings['ridge']:g}, seed {settings['seed']} ({key[:8]})"
+        return f"{first}: {stored.budget:g} labels, ridge {settings['ridge']:g}, seed {settings['seed']} ({key[:8]})"
 
     chosen = st.selectbox("Batch", options, index, format_func=title, key=f"batch_{present.batch_id}_{len(options)}")
     if chosen != (wanted or present.batch_id):

@@ -1,14 +1,19 @@
 """May this go out? What is decided, what would be left out, and the export."""
 
 from collections import Counter
+from pathlib import Path
 
 import pandas as pd
 import streamlit as st
 
 from curation.batch import read_batch
+from curation.handback import export_trl, import_labels, label_report
 from curation.handover import export_batch
 from curation.queue import decision_words
+from curation.review.chain import Event
+from curation.session import save_upload
 from curation.settings import workspace
+from curation.signoff import Verdict, checklist, export_signed, read_signature, sign_batch, verify_batch
 from pages._shared import guarded, header, review_store, reviewer
 from pages._widgets import batch_choice, escaped
 
@@ -25,17 +30,88 @@ ORDERS = {
     "fixed (first response on the left)": "fixed",
 }
 
+
+def signing(folder: Path, verdict: Verdict | None, *, ready: bool) -> None:
+    """The state of the signature, and the button that makes one."""
+    if verdict is not None and verdict.holds:
+        st.success(
+            f"Signed by {escaped(verdict.signed_by)} at {verdict.at[:16].replace('T', ' ')} UTC; nothing has changed since.",
+            icon=":material/verified:",
+        )
+        for note in verdict.notes:
+            st.caption(escaped(note))
+        return
+    if verdict is not None:
+        st.error(
+            "\n\n".join(["Not what was signed:", *(escaped(problem) for problem in verdict.problems[:8])]),
+            icon=":material/gpp_bad:",
+        )
+    if verdict is None or verdict.void:
+        st.caption(
+            f"You sign as {escaped(reviewer())}. Who proposed a batch does not sign it, unless the dashboard was started with "
+            "CURATION_SELF_SIGN=1."
+        )
+        if st.button("Sign and freeze", disabled=not ready, icon=":material/lock:", key="sign"):
+            guarded(lambda: sign_batch(folder, who=reviewer(), store=review_store()))
+            st.rerun()
+
+
+def labels_back(folder: Path) -> None:
+    """Bring labels in, and what they say."""
+    st.subheader("Labels back in")
+    file = st.file_uploader("What the annotation tool exported (JSON, JSON Lines, CSV)", key="labels_upload")
+    if file is not None and st.session_state.get("labels_seen") != file.file_id:
+        path = guarded(lambda: save_upload(file.name, file.getvalue()))
+        told = guarded(lambda: import_labels(folder, path, who=reviewer(), store=review_store()))
+        st.session_state["labels_seen"] = file.file_id
+        st.session_state["labels_told"] = (batch.batch_id, told)
+    told = st.session_state.get("labels_told")
+    if told and told[0] == batch.batch_id:
+        counts = told[1]
+        st.success(
+            f"{counts['labels']} labels: {counts['new']} new, {counts['replaced']} replaced, {counts['same']} known. "
+            f"{counts['cancelled']} cancelled, {counts['duplicates']} duplicates, {counts['unknown']} of unknown pairs.",
+            icon=":material/task_alt:",
+        )
+        for place in counts["unknown_examples"]:
+            st.caption(escaped(place))
+    labels = guarded(lambda: review_store().labels(batch.batch_id))
+    if not labels:
+        st.caption("No labels have come back for this batch yet.")
+        return
+    for sentence in guarded(lambda: label_report(batch, review_store()))["sentences"]:
+        st.markdown(escaped(sentence))
+    if st.button("Make TRL training rows", key="trl", icon=":material/model_training:"):
+        target = workspace() / "exports" / f"{batch.batch_id}-trl.jsonl"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        st.session_state["trl_result"] = guarded(lambda: export_trl(folder, target, force=True, store=review_store()))
+    made = st.session_state.get("trl_result")
+    if made and made["batch_id"] == batch.batch_id:
+        left = ", ".join(f"{count} {reason}" for reason, count in made["left_out"].items() if count) or "nothing"
+        st.caption(f"{made['rows']} rows; left out: {left}.")
+        st.download_button("Download", Path(made["out"]).read_bytes(), Path(made["out"]).name, key="trl_download")
+    st.caption(
+        f"The next batch goes on from these labels: `python -m curation solve ... --previous {folder}` buys none of them twice."
+    )
+
+
+def about(event: Event) -> str:
+    """What an event was about, in a few words."""
+    body = event.body
+    rows = body.get("rows")
+    if isinstance(rows, list):
+        return f"{rows[0][1]} {rows[0][0]}" if len(rows) == 1 else f"{len(rows)} pairs: {rows[0][1]}"
+    if "sha256" in body:
+        return f"{body.get('format')} {Path(str(body.get('file'))).name}, sha256 {str(body['sha256'])[:12]}"
+    return ""
+
+
 header("Sign-off", "May this go out? Only approved pairs are exported; everything left out is counted.")
 folder = batch_choice()
 batch = guarded(lambda: read_batch(folder))
 store = review_store()
 words = decision_words(guarded(lambda: store.decisions(batch.batch_id)), batch.records)
 counts = Counter(words.values())
-st.warning(
-    "Unsigned. Signing (a second person, a frozen batch, a verifiable trail) is not part of this version: every export is "
-    "marked as unsigned, in the file itself.",
-    icon=":material/lock_open:",
-)
 columns = st.columns(5)
 for column, (title, value) in zip(
     columns,
@@ -49,39 +125,41 @@ for column, (title, value) in zip(
     strict=True,
 ):
     column.metric(title, value)
-manifest = batch.manifest
 st.subheader("Checklist")
-checks = [
-    ("All pairs decided", counts["undecided"] == 0, f"{counts['undecided']} undecided"),
-    ("No pair flagged", counts["flag"] == 0, f"{counts['flag']} flagged"),
-    (
-        "Certificate holds",
-        manifest["stopped"] == "certificate",
-        f"gap {manifest['gap']:.1e}, open {manifest['open']:.1e}",
-    ),
-    ("Batch near the best possible", manifest["efficiency"] >= 0.8, f"efficiency {manifest['efficiency']:.1%}"),
-    ("Signed by a second person", False, "not part of this version"),
-]
-for title, holds, figure in checks:
-    st.markdown(f"{':material/check_circle:' if holds else ':material/radio_button_unchecked:'} **{title}** · {figure}")
+checks = guarded(lambda: checklist(batch, store))
+for check in checks:
+    icon = ":material/check_circle:" if check.holds else ":material/radio_button_unchecked:"
+    need = "" if check.holds or not check.required else " · needed before signing"
+    st.markdown(f"{icon} **{check.name}** · {check.figure}{need}")
 st.caption(
     "Rejected and undecided pairs leave the batch: the design planned for all of them, so a batch with many rejections is "
-    "worth less than the figures above say."
+    "worth less than the plan."
 )
+signature = guarded(lambda: read_signature(folder))
+verdict = guarded(lambda: verify_batch(folder, store=store)) if signature is not None else None
+signing(folder, verdict, ready=all(check.holds for check in checks if check.required))
 st.subheader("Export the approved pairs")
 left, middle, right = st.columns([1, 1.4, 1], vertical_alignment="bottom")
 kind = left.selectbox("Format", list(FORMATS), key="export_format")
 order = middle.selectbox("Which response stands on the left", list(ORDERS), key="export_order")
-if right.button("Export as unsigned", type="primary", disabled=not counts["approve"], key="export", width="stretch"):
+signed = verdict is not None and verdict.holds
+if right.button(
+    "Export" if signed else "Export as unsigned",
+    type="primary",
+    disabled=not counts["approve"],
+    key="export",
+    width="stretch",
+):
     to, suffix = FORMATS[kind]
-    target = workspace() / "exports" / f"{batch.batch_id}-{to}-unsigned.{suffix}"
+    target = workspace() / "exports" / f"{batch.batch_id}-{to}{'' if signed else '-unsigned'}.{suffix}"
     target.parent.mkdir(parents=True, exist_ok=True)
+    send = export_signed if signed else export_batch
     result = guarded(
-        lambda: export_batch(
-            folder, to=to, out=target, order=ORDERS[order], unsigned=True, force=True, who=reviewer(), store=store
-        )
+        lambda: send(folder, to=to, out=target, order=ORDERS[order], force=True, who=reviewer(), store=store)
     )
     st.session_state["export_result"] = (batch.batch_id, result)
+if not signed:
+    st.caption("The batch is not signed, or no longer what was signed: every exported row says so.")
 if not counts["approve"]:
     st.info("No pair is approved yet, so there is nothing to export.", icon=":material/info:")
     st.page_link("pages/review.py", label="Review pairs", icon=":material/arrow_forward:")
@@ -94,8 +172,6 @@ if done and done[0] == batch.batch_id:
     )
     files = [result["out"], *result["also_written"]]
     for n, (slot, path) in enumerate(zip(st.columns(len(files)), files, strict=True)):
-        from pathlib import Path
-
         slot.download_button(
             Path(path).name,
             Path(path).read_bytes(),
@@ -104,30 +180,26 @@ if done and done[0] == batch.batch_id:
             icon=":material/download:",
             width="stretch",
         )
+labels_back(folder)
 st.subheader("Trail")
-history = guarded(lambda: store.history(batch.batch_id))
-exports = guarded(lambda: store.exports(batch.batch_id))
-trail = [
-    {
-        "when (UTC)": f"{h.at:%Y-%m-%d %H:%M:%S}",
-        "who": h.who,
-        "what": h.decision,
-        "pair or file": h.pair_id,
-        "reason": h.reason or "",
-    }
-    for h in history
-] + [
-    {
-        "when (UTC)": f"{e.at:%Y-%m-%d %H:%M:%S}",
-        "who": e.who,
-        "what": f"export {e.format}",
-        "pair or file": f"sha256 {e.sha256[:12]}",
-        "reason": f"{e.rows} rows",
-    }
-    for e in exports
-]
+trail = guarded(lambda: store.events(batch.batch_id))
 if trail:
-    frame = pd.DataFrame(trail).sort_values("when (UTC)", ascending=False)
-    st.dataframe(frame.head(500), hide_index=True, width="stretch")
+    frame = pd.DataFrame(
+        [
+            {
+                "event": e.id,
+                "when (UTC)": e.at[:19].replace("T", " "),
+                "who": e.who,
+                "what": e.kind,
+                "about": about(e),
+                "hash": e.hash[:12],
+            }
+            for e in reversed(trail[-500:])
+        ]
+    )
+    st.dataframe(frame, hide_index=True, width="stretch")
+    st.caption(
+        "Each event's hash covers the event before it; a signature covers the last. `verify` recomputes all of them."
+    )
 else:
     st.caption(f"Nothing has been decided or exported for batch {escaped(batch.batch_id)} yet.")

@@ -88,6 +88,7 @@ def test_solve_meets_its_certificate_budget_and_record_format(dev, tmp_path):
         assert 0 < row["inclusion"] <= 1
     assert {file.name for file in out.iterdir()} == {
         "manifest.json", "batch.jsonl", "design.parquet", "space.npz", "selected.parquet",
+        "criterion.npz",
     }  # fmt: skip
 
 
