@@ -33,9 +33,10 @@ $(VENV)/.installed-test: $(VENV)/.installed requirements-test.txt
 	$(VENV)/bin/python -m pip install --quiet -r requirements-test.txt
 	touch $@
 
-# The browser tests use a Chromium that is there; without one it is installed (Debian), else Playwright's own is tried.
+# The tests use a Chromium and a PostgreSQL that are there; without, they are installed (Debian), else skipped by name.
 browser: $(VENV)/.installed-test
 	@$(VENV)/bin/python tests/browser.py --install
+	@$(VENV)/bin/python tests/postgres.py --install
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -46,7 +46,15 @@ def address(folder: Path) -> str:
 
 
 @pytest.fixture
-def store(tmp_path: Path):
+def store(database: str):
+    """On SQLite and on PostgreSQL: what holds on one holds on the other."""
+    opened = fill(open_store(database))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def sqlite_store(tmp_path: Path):
     opened = fill(open_store(address(tmp_path)))
     yield opened
     opened.close()
@@ -90,8 +98,8 @@ def test_everything_survives_reopening(tmp_path):
     again.close()
 
 
-def test_sqlite_runs_with_write_ahead_log_foreign_keys_and_patience(store):
-    with store._engine.connect() as db:
+def test_sqlite_runs_with_write_ahead_log_foreign_keys_and_patience(sqlite_store):
+    with sqlite_store._engine.connect() as db:
         pragma = {name: db.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "foreign_keys")}
         assert pragma == {"journal_mode": "wal", "foreign_keys": 1}
         assert db.exec_driver_sql("PRAGMA busy_timeout").scalar() >= 10_000
@@ -107,10 +115,10 @@ def test_migrations_from_empty_give_exactly_the_models(store):
     assert checks == models == {"ck_decisions_known_word", "ck_decisions_reject_has_reason"}
 
 
-def test_the_comparison_with_the_models_notices_a_difference(store):
-    with sqlite3.connect(store.place) as db:
+def test_the_comparison_with_the_models_notices_a_difference(sqlite_store):
+    with sqlite3.connect(sqlite_store.place) as db:
         db.execute("ALTER TABLE pools ADD COLUMN extra TEXT")
-    with store._engine.connect() as db:
+    with sqlite_store._engine.connect() as db:
         assert len(compare_metadata(MigrationContext.configure(db), Base.metadata)) == 1
 
 
@@ -195,14 +203,14 @@ def test_a_read_only_folder_is_named_with_a_remedy(tmp_path):
     assert "CURATION_HOME" in said
 
 
-def test_a_database_that_breaks_while_open_raises_words_not_a_traceback(store, tmp_path):
-    store.close()
+def test_a_database_that_breaks_while_open_raises_words_not_a_traceback(sqlite_store, tmp_path):
+    sqlite_store.close()
     for file in tmp_path.iterdir():
         file.write_bytes(b"x" * 9000)
     with pytest.raises(StoreError, match="cannot be used"):
-        store.decisions(BATCH)
+        sqlite_store.decisions(BATCH)
     with pytest.raises(StoreError, match="cannot be used"):
-        store.decide(BATCH, "p1", "approve", who="ana")
+        sqlite_store.decide(BATCH, "p1", "approve", who="ana")
 
 
 # Several processes and threads --------------------------------------------------------------------------------------

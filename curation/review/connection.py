@@ -42,8 +42,10 @@ def database_url(url: str | None = None) -> URL:
     except ArgumentError:
         raise StoreError(
             "the database address is not a URL; set DATABASE_URL to something like sqlite:////folder/pairwright.db "
-            "or postgresql+psycopg://user:password@host/name."
+            "or postgresql://user:password@host/name."
         ) from None
+    if parsed.drivername == "postgresql":  # the driver that comes with the requirements
+        parsed = parsed.set(drivername="postgresql+pg8000")
     if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
         raise StoreError(f"{text} keeps decisions in memory and would lose them; name a file: sqlite:////folder/x.db.")
     return parsed
