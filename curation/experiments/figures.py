@@ -1,0 +1,37 @@
+"""Figures of the synthetic experiments."""
+
+from __future__ import annotations
+
+import plotly.graph_objects as go
+
+from curation.charts.style import CEILING, DESIGN, REJECT, UNIFORM, figure
+from curation.experiments.synthetic import DESIGNS, Curves
+
+COLOURS = {"oracle": CEILING, "plug_in": DESIGN, "uniform": UNIFORM, "reference_weighted": REJECT}
+NAMES = {
+    "oracle": "oracle (knows the truth)",
+    "plug_in": "plug-in (this program's)",
+    "uniform": "uniform",
+    "reference_weighted": "weighted by the reference",
+}
+
+
+def gap_curves(curves: Curves) -> go.Figure:
+    """Gap to the optimum against labels, both on log axes, with bands of two standard errors."""
+    out = figure(x="Labels (log scale)", y="J(p*) - J(p_hat), log scale", height=380)
+    n = list(curves.settings.labels)
+    for name in DESIGNS:
+        mean, error = curves.mean(name), curves.error(name)
+        low, high = (mean - 2 * error).clip(min=mean * 0.05), mean + 2 * error
+        colour = COLOURS[name]
+        out.add_scatter(
+            x=[*n, *n[::-1]], y=[*high, *low[::-1]], fill="toself", mode="none", fillcolor=colour, opacity=0.15,
+            showlegend=False, hoverinfo="skip",
+        )  # fmt: skip
+        out.add_scatter(
+            x=n, y=mean, name=NAMES[name], mode="lines+markers", line={"color": colour, "width": 2},
+            hovertemplate="%{x:,} labels: %{y:.3g}<extra>" + NAMES[name] + "</extra>",
+        )  # fmt: skip
+    out.update_xaxes(type="log", tickvals=n, ticktext=[f"{value:,}" for value in n])
+    out.update_yaxes(type="log", exponentformat="power", dtick=1)
+    return out
