@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 PORT ?= 8501
 
-.PHONY: run test test-slow lint clean browser
+.PHONY: run test test-slow lint clean browser label-studio
 
 run: $(VENV)/.installed
 	@echo "Pairwright: http://127.0.0.1:$(PORT)"
@@ -38,8 +38,17 @@ browser: $(VENV)/.installed-test
 	@$(VENV)/bin/python tests/browser.py --install
 	@$(VENV)/bin/python tests/postgres.py --install
 
+# A real Label Studio in an environment of its own, for the round trip of tests/test_label_studio_server.py.
+STUDIO := .venv-label-studio
+label-studio: $(STUDIO)/.installed
+
+$(STUDIO)/.installed:
+	$(PYTHON) -m venv $(STUDIO)
+	$(STUDIO)/bin/python -m pip install --quiet label-studio==1.23.0
+	touch $@
+
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(STUDIO) .pytest_cache .mypy_cache .ruff_cache
 
 # The bundled demo's features and reference log-probabilities: a small model fitted on the pool's own text (1 minute).
 .PHONY: demo
