@@ -15,6 +15,7 @@ from curation.pipeline import Solved
 from curation.pool.schema import prompt_text
 from pages._shared import guarded, page_state, review_store, saved_batch, set_page_state, solved_view
 
+SHOWN = 20_000  # characters of a text on screen: a browser takes gigabytes for a megabyte of one
 PLOT_CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["toggleSpikelines"], "responsive": True}
 
 
@@ -75,7 +76,9 @@ def replacement_for(record: dict[str, Any], batch: BatchFolder, *, blind: bool) 
 def show_text(text: str, *, height: int | None = None) -> None:
     """Untrusted text, as it is: no Markdown, no HTML."""
     with st.container(height=height, border=True) if height else st.container(border=True):
-        st.text(text if text.strip() else "(empty)")
+        st.text(text[:SHOWN] if text.strip() else "(empty)")
+        if len(text) > SHOWN:
+            st.caption(f"The first {SHOWN:,} of {len(text):,} characters; the batch's records hold the rest.")
 
 
 def show_pair(solved: Solved, pair: int, *, swap: bool = False, caption: str = "") -> None:
