@@ -1,12 +1,121 @@
-"""The backtest part of the Evidence page."""
+"""The backtest part of the Evidence page: does choosing pairs pay, where outcomes are known?"""
 
+from dataclasses import asdict, replace
+
+import pandas as pd
 import streamlit as st
+
+from curation.backtest import Options, Result, place, read
+from curation.charts.backtest import NAMES, misled_directions, paired_differences, reward_curves
+from curation.insight.backtest_report import DECLARED, REFERENCES, Report
+from curation.jobs import latest_job, start_job
+from curation.settings import DesignSettings
+from pages._jobs import job_panel
+from pages._shared import current_view, features_path, guarded, open_pool
+from pages._widgets import chart, escaped
+
+SEEDS = 24
 
 
 def section() -> None:
-    """What exists of it."""
+    """The verdict, its curves, and the button that makes them."""
     st.subheader("Backtest on known outcomes")
-    st.info(
-        "The backtest on known outcomes is not part of this version. No result is shown because none was obtained.",
-        icon=":material/hourglass_empty:",
+    opened = open_pool()
+    if not (opened.known_quality or opened.known_labels):
+        st.info(
+            "This pool carries no outcomes: no `quality` on responses and no `labels` on prompts. Nothing can be tested "
+            "here, and no result from elsewhere is shown in its place. With labels of earlier batches: "
+            "`python -m curation backtest POOL --features FILE --batch FOLDER`.",
+            icon=":material/hourglass_empty:",
+        )
+        return
+    view = current_view()
+    folder = place(opened.pool)
+    asked = guarded(
+        lambda: Options(
+            space=view.space_settings(),
+            design=_testable(view.design_settings(len(opened.pool.prompts))),
+            seeds=SEEDS,
+        )
     )
+    job = latest_job(opened.pool.fingerprint, "backtest")
+    running = job is not None and job.state == "running"
+    if st.button(f"Run {SEEDS} splits with the present settings", key="run_backtest", disabled=running,
+                 icon=":material/play_arrow:"):  # fmt: skip
+        start_job(
+            "backtest",
+            opened.pool.fingerprint,
+            {"pool": str(opened.path), "features": str(features_path()), "options": asdict(asked)},
+            out=str(folder.absolute()),
+        )
+        st.rerun()
+    job = job_panel("backtest", opened.pool.fingerprint, "splits")
+    result = guarded(lambda: read(folder))
+    if result is None:
+        st.info("Not run on this pool yet.", icon=":material/hourglass_empty:")
+        return
+    if (result.options.space, result.options.design) != (asked.space, asked.design):
+        st.warning("This result is of other settings than the present ones.", icon=":material/history:")
+    shown(result)
+
+
+def _testable(settings: DesignSettings) -> DesignSettings:
+    """The design's settings without what only fits the whole pool."""
+    return replace(settings, budget=1, cost=None, quotas=(), tol=1e-3, seed=0)
+
+
+def shown(result: Result) -> None:
+    """Verdict, curves, differences, tables."""
+    report = result.report
+    (st.success if report.ahead else st.warning)(escaped(report.verdict), icon=":material/gavel:")
+    st.caption(
+        f"{DECLARED} {report.seeds} splits of {report.prompts:,} prompts; reward in {report.unit}, over the reference's, at "
+        f"{report.kl:.2f} nats; {result.seconds:.0f} s."
+    )
+    names = [curve.rule for curve in report.curves]
+    usual = [name for name in ("design", "uniform", "farthest_fisher", "paper") if name in names]
+    picked = st.multiselect(
+        "Rules", names, default=usual, key="backtest_rules", format_func=lambda name: NAMES.get(name, name)
+    )
+    chart(reward_curves(report, picked or usual), key="backtest_curves")
+    st.caption("Bands: 95 % intervals over prompts and splits. Paired differences, below, are much surer.")
+    reference = st.radio(
+        "Lead over", REFERENCES, key="backtest_reference", horizontal=True, format_func=lambda n: NAMES.get(n, n)
+    )
+    chart(paired_differences(report, reference), key="backtest_differences")
+    with st.expander("Table: reward, label multiple, parameter gap, pair accuracy"):
+        st.dataframe(table(report), hide_index=True, width="stretch")
+        st.caption(
+            "± standard errors over splits. Label multiple: uniform labels that earn the same, per label, with its 95 % "
+            "interval. Parameter gap: 1 is what knowing nothing costs. Pair accuracy: of pairs no batch saw."
+        )
+    if result.misled is not None:
+        st.markdown("**Where the reference misleads**")
+        st.caption(result.misled.sentence())
+        chart(misled_directions(result.misled), key="misled")
+        sure = result.misled.certain
+        st.caption(
+            f"Labels say less than the design assumes where outcomes are near certain: {sure.min():.0%} to "
+            f"{sure.max():.0%} less, by direction."
+        )
+    for note in result.notes:
+        st.caption(escaped(note))
+
+
+def table(report: Report) -> pd.DataFrame:
+    """All rules at all budgets."""
+    rows = []
+    for curve in report.curves:
+        for k, n in enumerate(report.budgets):
+            worth = curve.multiple[k]
+            rows.append(
+                {
+                    "rule": NAMES.get(curve.rule, curve.rule),
+                    "labels": n,
+                    "reward": f"{curve.reward[k].value:+.3f} ± {curve.reward_error[k]:.3f}",
+                    "label multiple": f"{worth.value:.1f} ({worth.low:.1f} to {worth.high:.1f})",
+                    "parameter gap": f"{curve.gap[k]:.3f} ± {curve.gap_error[k]:.3f}",
+                    "pair accuracy": f"{curve.accuracy[k]:.1%} ± {curve.accuracy_error[k]:.1%}",
+                }
+            )
+    return pd.DataFrame(rows)
