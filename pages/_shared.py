@@ -26,6 +26,7 @@ from curation.session import (
     view_from_query,
 )
 from curation.settings import workspace
+from pages._signin import entrance, who_is_here, who_line
 
 T = TypeVar("T")
 PAGE_KEYS = ("batch", "pair", "direction")  # URL keys of single pages, kept beside the view's
@@ -46,8 +47,8 @@ class OpenPool:
     path: Path
 
 
-def navigation() -> Any:
-    """The pages in their order; returns the one to run."""
+def navigation(*, hidden: bool = False) -> Any:
+    """The pages in their order; returns the one to run. hidden: declared, not shown."""
     from streamlit import Page
 
     return st.navigation(
@@ -67,7 +68,8 @@ def navigation() -> Any:
                 Page("pages/signoff.py", title="Sign-off", icon=":material/verified:", url_path="signoff"),
             ],
             "Proof": [Page("pages/evidence.py", title="Evidence", icon=":material/science:", url_path="evidence")],
-        }
+        },
+        position="hidden" if hidden else "sidebar",
     )
 
 
@@ -298,10 +300,11 @@ def review_store() -> Any:
 
 
 def reviewer() -> str:
-    """Who decides: the operating system's user in local single-user mode."""
-    import getpass
+    """Who decides: the person signed in, or the operating system's user in local single-user mode.
 
-    return getpass.getuser()
+    Raises SignInError, a CurationError, where nobody may act.
+    """
+    return who_is_here()
 
 
 def saved_batch(solved: Solved) -> BatchFolder:
@@ -317,9 +320,9 @@ def saved_batch(solved: Solved) -> BatchFolder:
 
 
 def sidebar() -> None:
-    """What is open, in a few lines under the navigation."""
+    """What is open and who is here, in a few lines under the navigation."""
     view = current_view()
     with st.sidebar:
         name = "Demo pool" if view.pool == DEMO else Path(view.pool).name
         st.caption(f"**{name}**")
-        st.caption("Local single-user mode: this dashboard answers on this machine only.")
+        who_line(entrance())
