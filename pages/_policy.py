@@ -1,12 +1,101 @@
-"""The policy part of the Evidence page."""
+"""The policy part of the Evidence page: real DPO training on chosen pairs, from the files the experiments wrote."""
 
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
 import streamlit as st
+
+from curation.experiments.policy import place, read_result, usual_data
+from curation.experiments.policy_figures import frontier, win_rates
+from curation.jobs import latest_job, start_job
+from pages._jobs import job_panel
+from pages._widgets import chart, escaped
+
+WORDS = {
+    "imdb": "Movie reviews: a small reference, its own candidates, a sentiment classifier as the annotator, DPO at several beta.",
+    "hh": "Dialogues with known preferences: DPO on half of the labels, judged on prompts nobody trained on.",
+}
 
 
 def section() -> None:
-    """What exists of it."""
+    """Stored results of both experiments, and the buttons that make the small ones."""
     st.subheader("Policy experiments")
-    st.info(
-        "Policy experiments with real DPO training are not part of this version. No result is shown because none was obtained.",
-        icon=":material/hourglass_empty:",
+    st.caption(
+        "Real DPO training with TRL. The small scale takes minutes on a CPU: its models are tiny, so it shows that the whole "
+        "chain works and rarely more. Published sizes run from the command line: `python -m curation experiment imdb`."
     )
+    for kind in ("imdb", "hh"):
+        st.markdown(f"**{kind.upper()}**")
+        st.caption(WORDS[kind])
+        data = usual_data(kind)
+        job = latest_job(kind, "policy")
+        running = job is not None and job.state == "running"
+        if data is not None and st.button(
+            "Run the small experiment", key=f"run_policy_{kind}", disabled=running, icon=":material/play_arrow:"
+        ):
+            start_job("policy", kind, {"kind": kind, "data": str(data.absolute())}, out=str(place(kind).absolute()))
+            st.rerun()
+        job_panel("policy", kind, "stages")
+        result = read_result(place(kind))
+        if result is None:
+            option = "--data FILE" if kind == "imdb" else "--pool FILE"
+            st.info(
+                f"Not run in this workspace yet: `python -m curation experiment {kind} --scale small {option}`.",
+                icon=":material/hourglass_empty:",
+            )
+        elif kind == "imdb":
+            shown_imdb(result)
+        else:
+            shown_hh(result)
+
+
+def shown_imdb(result: dict[str, Any]) -> None:
+    """Frontiers of both curations."""
+    kinds = [kind for kind in ("prompt", "response") if any(p["curation"] == kind for p in result["points"])]
+    for column, kind in zip(st.columns(len(kinds)), kinds, strict=True):
+        with column:
+            labels = max(p["labels"] for p in result["points"] if p["curation"] == kind)
+            st.caption(f"{kind.capitalize()} selection, up to {labels:,} labels")
+            chart(frontier(result, kind), key=f"frontier_{kind}")
+    _model_line(result)
+    _told(result)
+    with st.expander("Table"):
+        keep = ["curation", "rule", "beta", "seed", "reward", "reward_error", "kl", "kl_error", "labels"]
+        st.dataframe(pd.DataFrame(result["points"])[keep], hide_index=True, width="stretch")
+
+
+def shown_hh(result: dict[str, Any]) -> None:
+    """Win rates against the reference and against uniform."""
+    rivals = [name for name in ("reference", "uniform") if any(p["against"] == name for p in result["points"])]
+    for column, against in zip(st.columns(len(rivals)), rivals, strict=True):
+        with column:
+            st.caption(f"Against {'the SFT reference' if against == 'reference' else 'the policy of uniform labels'}")
+            chart(win_rates(result, against), key=f"wins_{against}")
+    _model_line(result)
+    sure = result["judge_accuracy"]
+    st.caption(
+        f"Judge: {escaped(result['judge'])}"
+        + (f", right on {sure:.0%} of held-out pairs" if isinstance(sure, float) and sure == sure else "")
+        + ". Ties count a half; bars are two standard errors over matches."
+    )
+    _told(result)
+    with st.expander("Table"):
+        st.dataframe(pd.DataFrame(result["points"]), hide_index=True, width="stretch")
+
+
+def _model_line(result: dict[str, Any]) -> None:
+    settings = result["settings"]
+    name = (
+        settings["model"]
+        or f"a GPT-2 made here ({settings['small']['layers']} layers, width {settings['small']['width']})"
+    )
+    data = Path(settings["data"]).name if "data" in settings else result["pool"]
+    st.caption(
+        f"Model: {escaped(str(name))}; data: {escaped(str(data))}; {result['seconds']:.0f} s on {result['device']}."
+    )
+
+
+def _told(result: dict[str, Any]) -> None:
+    for sentence in result["sentences"]:
+        st.caption(escaped(sentence))

@@ -27,6 +27,9 @@ import zstandard
 from curation.errors import PoolError
 from curation.pool.schema import RAW_CLIP, canonical_json
 
+EXPANSION = 100  # times its size that compressed text may grow; real pools grow 3 to 20 times
+EXPANSION_FLOOR = 64 << 20  # bytes that any file may grow to
+_ZSTD_CHUNK = 1024  # bytes read at once: one of them can stand for 32 KiB
 _GZIP, _ZSTD, _PARQUET = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1"
 _WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -119,7 +122,7 @@ class _ZstdReader(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         while not self._ready:
-            data = self._left or self._raw.read(_CHUNK)
+            data = self._left or self._raw.read(_ZSTD_CHUNK)
             if not data:
                 if self._frame is not None:
                     raise EOFError("the last zstd frame is cut off")
@@ -135,6 +138,26 @@ class _ZstdReader(io.RawIOBase):
         return size
 
 
+class _Bounded(io.RawIOBase):
+    """A stream that refuses to give more than `most` bytes: a small file may not fill memory or disk."""
+
+    def __init__(self, inner: Any, path: Path, most: int) -> None:
+        self._inner, self._path, self._most, self._given = inner, path, most, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        size = int(self._inner.readinto(buffer) or 0)
+        self._given += size
+        if self._given > self._most:
+            raise PoolError(
+                f"{self._path} expands to more than {self._most >> 20:,} MiB, far more than pools of text do; if you "
+                "trust it, unpack it yourself and open the plain file."
+            )
+        return size
+
+
 @contextmanager
 def open_stream(path: Path) -> Iterator[io.BufferedReader]:
     """Decompressed bytes of a text file. Raises PoolError when the compressed data is damaged or cut off, or UTF-16."""
@@ -146,6 +169,8 @@ def open_stream(path: Path) -> Iterator[io.BufferedReader]:
             inner = gzip.GzipFile(fileobj=raw)
         elif magic == _ZSTD:
             inner = _ZstdReader(raw)
+        if inner is not raw:
+            inner = _Bounded(inner, path, max(EXPANSION_FLOOR, EXPANSION * path.stat().st_size))
         stream = inner if inner is raw else io.BufferedReader(inner, _CHUNK)
         try:
             _refuse_wide(path, stream.peek(256)[:256])

@@ -1,0 +1,188 @@
+"""Real training with TRL: SFTTrainer for the reference, DPOTrainer for policies; models by hub name or made small."""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from curation.errors import CurationError
+from curation.representation.models import quiet
+from curation.representation.reference import FitSettings, fit_tokenizer
+
+PLAIN = "{% for m in messages %}{{ m['content'] }}{% endfor %}"  # prompt and continuation as one text
+DIALOGUE = (
+    "{% for m in messages %}{% if m['role'] == 'user' %}\n\nHuman: {{ m['content'] }}"
+    "{% else %}\n\nAssistant:{{ m['content'] }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}\n\nAssistant:{% endif %}"
+)
+
+
+class PolicyError(CurationError):
+    """A policy experiment cannot be run as asked."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training run. optimizer: a name of transformers' `optim`. batch: texts or pairs a step."""
+
+    epochs: float
+    learning_rate: float
+    batch: int
+    optimizer: str = "adamw_torch"
+    max_tokens: int = 512
+    max_steps: int = -1
+
+
+@dataclass(frozen=True)
+class SmallModel:
+    """A GPT-2 made here, for experiments that download nothing."""
+
+    vocabulary: int = 2000
+    layers: int = 2
+    width: int = 96
+    heads: int = 4
+    context: int = 256
+
+
+def make_small_model(texts: Sequence[str], size: SmallModel, *, template: str, seed: int, out: Path) -> None:
+    """A byte-level BPE tokenizer fitted on texts and an untrained GPT-2, saved into `out`."""
+    import torch
+    import transformers
+
+    settings = FitSettings(vocabulary=size.vocabulary, context=size.context)
+    tokenizer = fit_tokenizer(list(texts), settings)
+    tokenizer.chat_template = template
+    end = tokenizer.eos_token_id
+    config = transformers.GPT2Config(
+        vocab_size=len(tokenizer), n_positions=size.context, n_embd=size.width, n_layer=size.layers,
+        n_head=size.heads, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=end, eos_token_id=end,
+        pad_token_id=end,
+    )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = transformers.GPT2LMHeadModel(config)
+    quiet()
+    model.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+
+
+def load_model(name: str | Path, *, device: str, template: str) -> tuple[Any, Any]:
+    """A causal model and its tokenizer, ready to generate. Raises PolicyError where they cannot be had."""
+    import transformers
+
+    quiet()
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(str(name))
+        model = transformers.AutoModelForCausalLM.from_pretrained(str(name)).to(device).eval()
+    except (OSError, ValueError) as error:
+        raise PolicyError(
+            f"model {name} cannot be loaded ({str(error).splitlines()[0]}); check the name and the network, or use "
+            "--scale small, which downloads nothing."
+        ) from None
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.chat_template = template
+    return model, tokenizer
+
+
+def run_sft(
+    base: str | Path, texts: Sequence[str], settings: Training, *, template: str, seed: int, device: str, out: Path
+) -> None:
+    """Fine-tune `base` on texts with TRL's SFTTrainer; the model, its tokenizer and log.json go into `out`."""
+    from datasets import Dataset  # type: ignore[import-untyped]
+    from trl import SFTConfig, SFTTrainer  # type: ignore[attr-defined]
+
+    model, tokenizer = load_model(base, device=device, template=template)
+    with tempfile.TemporaryDirectory() as scratch:
+        trainer = SFTTrainer(
+            model=model,
+            args=SFTConfig(**_common(settings, scratch, seed, device)),
+            train_dataset=Dataset.from_dict({"text": list(texts)}),
+            processing_class=tokenizer,
+        )
+        _train(trainer)
+    _finish(trainer, tokenizer, out, keep=True)
+
+
+def run_dpo(
+    reference: str | Path,
+    rows: Sequence[dict[str, str]],
+    settings: Training,
+    *,
+    beta: float,
+    template: str,
+    seed: int,
+    device: str,
+    out: Path,
+) -> tuple[Any, Any]:
+    """Full-parameter DPO from `reference` with TRL's DPOTrainer. rows: prompt, chosen, rejected as plain text.
+
+    Returns the trained model and its tokenizer; the log goes into `out`, the weights are the caller's to keep.
+    """
+    from datasets import Dataset
+    from trl import DPOConfig, DPOTrainer  # type: ignore[attr-defined]
+
+    if not rows:
+        raise PolicyError("no pair was labelled with a winner, so there is nothing to train on.")
+    model, tokenizer = load_model(reference, device=device, template=template)
+    with tempfile.TemporaryDirectory() as scratch:
+        trainer = DPOTrainer(
+            model=model,
+            args=DPOConfig(beta=beta, **_common(settings, scratch, seed, device)),
+            train_dataset=Dataset.from_list(list(rows)),
+            processing_class=tokenizer,
+        )
+        _train(trainer)
+    _finish(trainer, tokenizer, out, keep=False)
+    return trainer.model.eval(), tokenizer
+
+
+def _train(trainer: Any) -> None:
+    """Train without a word on the terminal; the losses are in the log."""
+    from transformers.trainer_callback import PrinterCallback
+
+    trainer.remove_callback(PrinterCallback)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        trainer.train()
+
+
+def _common(settings: Training, scratch: str, seed: int, device: str) -> dict[str, Any]:
+    quiet()
+    for name in ("datasets", "trl"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    import datasets
+
+    datasets.disable_progress_bars()
+    return {
+        "output_dir": scratch,
+        "per_device_train_batch_size": settings.batch,
+        "num_train_epochs": settings.epochs,
+        "max_steps": settings.max_steps,
+        "learning_rate": settings.learning_rate,
+        "optim": settings.optimizer,
+        "max_length": settings.max_tokens,
+        "seed": seed,
+        "data_seed": seed,
+        "report_to": [],
+        "save_strategy": "no",
+        "logging_steps": 5,
+        "disable_tqdm": True,
+        "use_cpu": device == "cpu",
+        "bf16": False,
+        "activation_checkpointing": False,
+    }
+
+
+def _finish(trainer: Any, tokenizer: Any, out: Path, *, keep: bool) -> None:
+    losses = [{"step": row["step"], "loss": row["loss"]} for row in trainer.state.log_history if "loss" in row]
+    (out / "log.json").write_text(json.dumps(losses))
+    if keep:
+        trainer.model.save_pretrained(out)
+        tokenizer.save_pretrained(out)
