@@ -85,12 +85,15 @@ def import_labels(
 def sign(
     folder: Annotated[Path, typer.Argument(help="Batch folder.")],
     who: Annotated[str, typer.Option("--as", help="Who signs: not who proposed the batch.")],
+    acknowledge: Annotated[
+        list[str] | None, typer.Option("--acknowledge", help="Health finding that you have read and take; or all.")
+    ] = None,
     as_json: JsonOpt = False,
 ) -> None:
     """Freeze a batch: every pair decided, a second person, a signature over every file, decision and the audit log."""
     from curation.signoff import sign_batch
 
-    result = sign_batch(folder, who=who)
+    result = sign_batch(folder, who=who, acknowledged=acknowledge or ())
     lines = [
         f"batch {result['batch_id']} signed by {who} at {result['at']}, key {result['public_key'][:16]}",
         *(f"signed although: {name.lower()} does not hold" for name in result["warnings"]),

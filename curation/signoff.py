@@ -6,11 +6,13 @@ import hashlib
 import json
 import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from curation.batch import MANIFEST, RECORDS, SIGNATURE, BatchFolder, read_batch
+from curation.batch_health import batch_warnings
 from curation.errors import BatchError, ExportError, SignatureError
 from curation.exchange_formats.common import Order
 from curation.exchange_formats.export import Format
@@ -54,8 +56,11 @@ class Verdict:
         return not self.problems
 
 
-def checklist(batch: BatchFolder, store: Store) -> list[Check]:
-    """What must hold, and what a signer should know, before a batch goes out."""
+def checklist(batch: BatchFolder, store: Store, *, acknowledged: Sequence[str] = ()) -> list[Check]:
+    """What must hold, and what a signer should know, before a batch goes out.
+
+    acknowledged: keys of health findings that the signer has read and takes; `all` is every one.
+    """
     words = {key: made.decision for key, made in store.decisions(batch.batch_id).items()}
     counts = Counter(words.get(record["pair_id"], "clear") for record in batch.records)
     manifest = batch.manifest
@@ -83,6 +88,10 @@ def checklist(batch: BatchFolder, store: Store) -> list[Check]:
             )
         )
     checks += _quota_checks(batch, approved)
+    for finding in batch_warnings(batch, approved):
+        known = finding.key in acknowledged or "all" in acknowledged
+        figure = f"{finding.value:,.4g} {finding.unit}; --acknowledge {finding.key}"
+        checks.append(Check(f"Read and taken: {finding.title}", known, figure, True))
     if manifest.get("cost_total") is not None:
         budget = manifest["settings"]["budget"]
         checks.append(
@@ -112,15 +121,19 @@ def _quota_checks(batch: BatchFolder, approved: set[str]) -> list[Check]:
     return out
 
 
-def sign_batch(folder: str | Path, *, who: str, store: Store | None = None) -> dict[str, Any]:
+def sign_batch(
+    folder: str | Path, *, who: str, acknowledged: Sequence[str] = (), store: Store | None = None
+) -> dict[str, Any]:
     """Freeze a batch: write `signature.json`, signed, beside what it covers. Raises SignatureError or StoreError.
+
+    acknowledged: keys of health findings that the signer takes; they stand in the signed checklist.
 
     A batch that is signed already is refused, unless later decisions have made that signature void.
     """
     batch = read_batch(folder)
     opened = store or open_store()
     record_batch(opened, batch, who=who)
-    checks = checklist(batch, opened)
+    checks = checklist(batch, opened, acknowledged=acknowledged)
     failed = [check for check in checks if check.required and not check.holds]
     if failed:
         raise SignatureError(

@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from curation.batch import read_batch
+from curation.batch_health import batch_warnings
 from curation.handback import export_trl, import_labels, label_report
 from curation.handover import export_batch
 from curation.queue import decision_words
@@ -14,6 +15,7 @@ from curation.review.chain import Event
 from curation.session import save_upload
 from curation.settings import workspace
 from curation.signoff import Verdict, checklist, export_signed, read_signature, sign_batch, verify_batch
+from pages._findings import show_findings
 from pages._shared import guarded, header, review_store, reviewer
 from pages._widgets import batch_choice, escaped
 
@@ -31,7 +33,7 @@ ORDERS = {
 }
 
 
-def signing(folder: Path, verdict: Verdict | None, *, ready: bool) -> None:
+def signing(folder: Path, verdict: Verdict | None, *, ready: bool, taken: list[str]) -> None:
     """The state of the signature, and the button that makes one."""
     if verdict is not None and verdict.holds:
         st.success(
@@ -52,7 +54,7 @@ def signing(folder: Path, verdict: Verdict | None, *, ready: bool) -> None:
             "CURATION_SELF_SIGN=1."
         )
         if st.button("Sign and freeze", disabled=not ready, icon=":material/lock:", key="sign"):
-            guarded(lambda: sign_batch(folder, who=reviewer(), store=review_store()))
+            guarded(lambda: sign_batch(folder, who=reviewer(), acknowledged=taken, store=review_store()))
             st.rerun()
 
 
@@ -126,7 +128,16 @@ for column, (title, value) in zip(
 ):
     column.metric(title, value)
 st.subheader("Checklist")
-checks = guarded(lambda: checklist(batch, store))
+warnings = guarded(lambda: batch_warnings(batch, [key for key, word in words.items() if word == "approve"]))
+show_findings(warnings, key="signoff", clean="No health finding on the approved pairs.")
+taken = [
+    finding.key
+    for finding in warnings
+    if st.checkbox(
+        f"I have read this and take it: {escaped(finding.title)}", key=f"take_{batch.batch_id}_{finding.key}"
+    )
+]
+checks = guarded(lambda: checklist(batch, store, acknowledged=taken))
 for check in checks:
     icon = ":material/check_circle:" if check.holds else ":material/radio_button_unchecked:"
     need = "" if check.holds or not check.required else " · needed before signing"
@@ -137,7 +148,7 @@ st.caption(
 )
 signature = guarded(lambda: read_signature(folder))
 verdict = guarded(lambda: verify_batch(folder, store=store)) if signature is not None else None
-signing(folder, verdict, ready=all(check.holds for check in checks if check.required))
+signing(folder, verdict, ready=all(check.holds for check in checks if check.required), taken=taken)
 st.subheader("Export the approved pairs")
 left, middle, right = st.columns([1, 1.4, 1], vertical_alignment="bottom")
 kind = left.selectbox("Format", list(FORMATS), key="export_format")
