@@ -32,6 +32,7 @@ from curation.settings import DesignSettings, SpaceSettings
 from curation.signing import KEY
 from curation.signoff import export_signed, sign_batch
 from tests.pools import ROOT, demo_pool
+from tests.trl_step import train_one_step
 
 pytestmark = pytest.mark.slow
 PROGRAM = ROOT / ".venv-label-studio" / "bin" / "label-studio"
@@ -153,4 +154,7 @@ def test_a_signed_batch_goes_through_a_real_label_studio_and_comes_back_as_train
     assert made["rows"] == sum(winner != "tie" for winner in winners.values())
     for line in (tmp_path / "train.jsonl").read_text().splitlines():
         assert set(json.loads(line)) == {"prompt", "chosen", "rejected"}
+    loaded, _, moved = train_one_step(tmp_path / "train.jsonl", tmp_path / "trained")
+    assert loaded == made["rows"]
+    assert moved
     store.close()

@@ -1,53 +1,38 @@
-"""The labelled batch in training: exported rows are loaded by TRL's DPOTrainer, which takes a step on them."""
+"""Labels of both annotation tools in training: imported, exported to TRL, loaded by DPOTrainer, which takes a step."""
 
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from curation.audit import save_batch
 from curation.batch import read_batch
-from curation.exchange_formats.trl import preferences, write_trl
-from curation.experiments.training import DIALOGUE, SmallModel, load_model, make_small_model
-from curation.pipeline import load_pool, prepare, solve
-from curation.pool.labels import Label
-from curation.settings import DesignSettings, SpaceSettings
-from tests.pools import demo_pool
+from curation.handback import export_trl, import_labels
+from curation.review.store import Store
+from tests.test_labels_back import exported, made, side, store, studio, winner, write  # noqa: F401
+from tests.trl_step import train_one_step
 
 
-def test_exported_rows_are_loaded_by_dpotrainer_which_takes_a_step(tmp_path: Path) -> None:
-    datasets = pytest.importorskip("datasets")
-    trl = pytest.importorskip("trl")
-    pool = load_pool(demo_pool()).pool
-    features = demo_pool().with_name("demo.features.parquet")
-    solved = solve(prepare(pool, features, space=SpaceSettings()), DesignSettings(budget=16), with_baselines=False)
-    save_batch(solved, tmp_path / "batch")
-    records = read_batch(tmp_path / "batch").records
-    labels = [Label(r["pair_id"], "a" if n % 2 else "b", "ann", r["left"], 1, None) for n, r in enumerate(records)]
-    path = write_trl(preferences(records, labels).rows, tmp_path / "trl.jsonl")
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    loaded = datasets.load_dataset("json", data_files=str(path), split="train", cache_dir=str(tmp_path / "cache"))
-    assert len(loaded) == len(rows) == 16
-    texts = [m["content"] for row in rows for m in (*row["prompt"], *row["chosen"])]
-    make_small_model(
-        texts, SmallModel(vocabulary=400, width=16, layers=1, heads=2, context=512), template=DIALOGUE, seed=0,
-        out=tmp_path / "model",
-    )  # fmt: skip
-    model, tokenizer = load_model(tmp_path / "model", device="cpu", template=DIALOGUE)
-    before = {name: value.clone() for name, value in model.named_parameters()}
-    trainer = trl.DPOTrainer(
-        model=model,
-        args=trl.DPOConfig(
-            output_dir=str(tmp_path / "out"), max_steps=1, per_device_train_batch_size=4, learning_rate=1e-3,
-            max_length=512, report_to=[], save_strategy="no", use_cpu=True, bf16=False, disable_tqdm=True,
-            logging_steps=1,
-        ),
-        train_dataset=loaded,
-        processing_class=tokenizer,
-    )  # fmt: skip
-    done = trainer.train()
-    assert done.global_step == 1
-    assert trainer.state.log_history[0]["loss"] == pytest.approx(0.6931, abs=1e-3), "the policy starts at its reference"
-    assert any((value != before[name]).any() for name, value in trainer.model.named_parameters())
+@pytest.mark.parametrize("tool", ["label-studio", "argilla"])
+def test_labels_of_a_tool_end_in_a_training_step(made: dict[str, Any], store: Store, tmp_path: Path, tool: str) -> None:  # noqa: F811
+    batch = read_batch(made["batch"])
+    sent = json.loads(exported(made, store, tmp_path, tool).read_text())
+    if tool == "label-studio":
+        answers = studio(made, sent)
+    else:
+        words = {"left": "a", "right": "b", "tie": "tie"}
+        answers = [
+            {**r, "responses": [{"values": {"preference": {"value": words[side(batch, r["metadata"])]}},
+                                 "status": "submitted", "user_id": "u1"}]}
+            for r in sent
+        ]  # fmt: skip
+    told = import_labels(made["batch"], write(tmp_path / "back.json", answers), who="ana", store=store)
+    assert told["format"] == tool
+    export_trl(made["batch"], tmp_path / "train.jsonl", store=store)
+    loaded, loss, moved = train_one_step(tmp_path / "train.jsonl", tmp_path)
+    assert loaded == sum(winner(batch, record["pair_id"]) != "tie" for record in batch.records)
+    assert loss == pytest.approx(math.log(2), abs=1e-3), "the policy starts at its reference"
+    assert moved
