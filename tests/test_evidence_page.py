@@ -1,0 +1,70 @@
+"""The Evidence page in a real Chromium: the backtest started and read there, policy experiments drawn from their files."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from curation.pipeline import load_pool
+from tests.pools import demo_pool, real_pool
+from tests.test_dashboard import ROOT, SHOTS, browser, check, server, settle, visit  # noqa: F401
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("evidence")
+
+
+@pytest.fixture(scope="module")
+def address(home):
+    with server(home) as url:
+        yield url
+
+
+def test_the_backtest_runs_from_its_button_and_shows_verdict_curves_and_differences(browser, address, home):  # noqa: F811
+    context, page, _ = visit(browser, address, "evidence", "", 1280)
+    try:
+        check(page, "evidence")
+        before = len(page.query_selector_all(".js-plotly-plot"))
+        page.get_by_role("button", name="Run 24 splits").click()
+        page.get_by_text("Declared before looking").wait_for(timeout=240_000)
+        settle(page)
+        check(page, "evidence")
+        assert len(page.query_selector_all(".js-plotly-plot")) == before + 3
+        kept = json.loads((home / "backtests" / load_pool(demo_pool()).pool.fingerprint / "backtest.json").read_text())
+        words = kept["report"]["verdict"][:60]
+        assert words in page.inner_text("[data-testid='stMain']")
+        page.locator("[data-testid=stRadio] label").filter(has_text="farthest (Fisher)").click()
+        settle(page)
+        check(page, "evidence")
+        if SHOTS:
+            page.screenshot(path=f"{SHOTS}/evidence-backtest.png", full_page=True)
+    finally:
+        context.close()
+
+
+def test_policy_experiments_are_drawn_from_the_files_they_wrote(browser, address, home):  # noqa: F811
+    reviews, dialogues = real_pool("reviews_polarity.jsonl.gz"), real_pool("hh_harmless_base_test.jsonl.gz")
+    for arguments in (("imdb", "--data", str(reviews)), ("hh", "--pool", str(dialogues))):
+        done = subprocess.run(
+            [sys.executable, "-m", "curation", "experiment", *arguments, "--scale", "test"],
+            capture_output=True, text=True, cwd=ROOT, env={**os.environ, "CURATION_HOME": str(home)}, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    context, page, _ = visit(browser, address, "evidence", "", 1280)
+    try:
+        check(page, "evidence")
+        text = page.inner_text("[data-testid='stMain']")
+        assert "Prompt selection, beta 0.1: trace minus uniform" in text
+        assert "the design's policy wins against uniform's" in text
+        if SHOTS:
+            page.screenshot(path=f"{SHOTS}/evidence-policy.png", full_page=True)
+    finally:
+        context.close()
