@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,6 +17,9 @@ import pytest
 
 from curation.errors import CurationError
 from curation.experiments.judge import INSTRUCTION, EndpointJudge, ScorerJudge, win_rate
+from tests.pools import real_pool
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @dataclass
@@ -150,3 +155,28 @@ def test_a_local_scorer_wins_by_score_and_equal_scores_tie() -> None:
     mean, error = win_rate(np.array([1.0, 0.0, 0.5, 1.0]))
     assert mean == 0.625
     assert error == pytest.approx(np.std([1, 0, 0.5, 1], ddof=1) / 2)
+
+
+@pytest.mark.slow
+def test_the_command_asks_an_endpoint_and_a_second_run_asks_nothing(endpoint: Endpoint, tmp_path: Path) -> None:
+    pool = real_pool("hh_harmless_base_test.jsonl.gz")
+    arguments = [
+        sys.executable, "-m", "curation", "experiment", "hh", "--scale", "test", "--pool", str(pool), "--out",
+        str(tmp_path / "out"), "--judge", endpoint.url, "--judge-model", "some-model", "--json",
+    ]  # fmt: skip
+    refused = subprocess.run(
+        [*arguments, "--judge-requests", "3"], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert refused.returncode == 1
+    assert "raise --judge-requests" in refused.stderr
+    assert endpoint.seen == []
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert "judging: " in done.stderr
+    told = json.loads(done.stdout)
+    assert told["judge"] == f"some-model at {endpoint.url}"
+    asked = len(endpoint.seen)
+    assert asked > 50
+    again = subprocess.run(arguments, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert json.loads(again.stdout)["points"] == told["points"]
+    assert len(endpoint.seen) == asked

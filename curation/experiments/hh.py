@@ -67,9 +67,9 @@ class HhSettings:
 def small_settings() -> HhSettings:
     """Minutes on a CPU: a tiny GPT-2 trained on the pool's own answers, a reward model fitted on pairs kept aside."""
     return HhSettings(
-        model="", prompts=900, eval_prompts=120, max_prompt=40, max_response=30, new_tokens=24, seeds=(0, 1),
+        model="", prompts=800, eval_prompts=120, max_prompt=40, max_response=30, new_tokens=24, seeds=(0, 1),
         small=SmallModel(context=256), sft=Training(4, 2e-3, 32, max_tokens=192),
-        dpo=Training(4, 5e-4, 24, optimizer="rmsprop", max_tokens=192),
+        dpo=Training(3, 1e-4, 24, optimizer="rmsprop", max_tokens=192),
     )  # fmt: skip
 
 

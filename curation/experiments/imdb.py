@@ -68,9 +68,9 @@ def small_settings(data: str) -> ImdbSettings:
     """Minutes on a CPU: a tiny GPT-2 trained on half of --data, a classifier fitted on the other half."""
     return ImdbSettings(
         data=data, model="", classifier="", prompts=300, selected=60, eval_prompts=150, eval_samples=4, new_tokens=16,
-        betas=(0.05, 0.1, 0.2, 0.5, 1.0), seeds=(0, 1, 2), prompt_rules=("trace", "uniform"),
+        betas=(0.05, 0.2, 1.0), seeds=(0, 1, 2), prompt_rules=("trace", "uniform"),
         response_rules=("trace", "uniform", "farthest"), small=SmallModel(context=96),
-        sft=Training(4, 2e-3, 64, max_tokens=96), dpo=Training(6, 3e-4, 24, optimizer="rmsprop", max_tokens=96),
+        sft=Training(4, 2e-3, 64, max_tokens=96), dpo=Training(4, 1e-4, 24, optimizer="rmsprop", max_tokens=96),
     )  # fmt: skip
 
 
