@@ -133,6 +133,18 @@ def _swap(staging: Path, path: Path) -> None:
     shutil.rmtree(old)
 
 
+def batch_stamp(folder: str | Path) -> str:
+    """A text that changes when manifest or records of a batch folder are replaced; empty where there are none."""
+    parts = []
+    for name in (MANIFEST, RECORDS):
+        try:
+            found = (Path(folder) / name).stat()
+        except OSError:
+            return ""
+        parts.append(f"{found.st_mtime_ns}-{found.st_size}-{found.st_ino}")
+    return "-".join(parts)
+
+
 def read_batch(folder: str | Path) -> BatchFolder:
     """Read a batch folder back. Raises BatchError naming the file and line that is missing or broken."""
     path = Path(folder)

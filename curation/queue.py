@@ -42,52 +42,54 @@ def decision_words(decisions: Mapping[str, Any], records: Sequence[Record]) -> d
     return words
 
 
-def review_queue(records: Sequence[Record], words: Mapping[str, str], wanted: Filter) -> pd.DataFrame:
-    """Rows pair_id, decision, stratum, prompt, drop_cost, score, ... of the pairs that match, sorted."""
-    rows = []
-    needle = wanted.words.strip().lower()
-    for position, record in enumerate(records):
-        key = record["pair_id"]
-        text = prompt_text(record["prompt"])
-        if wanted.only and key not in wanted.only:
-            continue
-        if wanted.states and words[key] not in wanted.states:
-            continue
-        if wanted.strata and (record["stratum"] or "(none)") not in wanted.strata:
-            continue
-        if wanted.generators and not {record["generator_a"], record["generator_b"]} & set(wanted.generators):
-            continue
-        if needle and not any(needle in part.lower() for part in (text, record["response_a"], record["response_b"])):
-            continue
-        rows.append(
+class QueueTable:
+    """The pairs of a batch as a table made once, so that filters and sorts of a long queue answer at once."""
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        texts = [prompt_text(record["prompt"]) for record in records]
+        self.frame = pd.DataFrame(
             {
-                "pair_id": key,
-                "decision": words[key],
-                "stratum": record["stratum"] or "(none)",
-                "prompt_id": record["prompt_id"],
-                "prompt": " ".join(text.split())[:160],
-                "drop_cost": record["drop_cost"],
-                "score": record["score"],
-                "feature_distance": record["feature_distance"],
-                "position": position,
+                "pair_id": [record["pair_id"] for record in records],
+                "stratum": [record["stratum"] or "(none)" for record in records],
+                "prompt_id": [record["prompt_id"] for record in records],
+                "prompt": [" ".join(text[:2000].split())[:160] for text in texts],
+                "drop_cost": [record["drop_cost"] for record in records],
+                "score": [record["score"] for record in records],
+                "feature_distance": [record["feature_distance"] for record in records],
+                "position": range(len(records)),
             }
         )
-    frame = pd.DataFrame(
-        rows,
-        columns=[
-            "pair_id",
-            "decision",
-            "stratum",
-            "prompt_id",
-            "prompt",
-            "drop_cost",
-            "score",
-            "feature_distance",
-            "position",
-        ],
-    )
-    column, ascending = SORTS[wanted.sort]
-    return frame.sort_values(column, ascending=ascending, kind="stable", ignore_index=True)
+        self.generators = [{record["generator_a"], record["generator_b"]} for record in records]
+        self._records, self._texts = records, texts
+
+    def select(self, words: Mapping[str, str], wanted: Filter) -> pd.DataFrame:
+        """Rows pair_id, decision, stratum, prompt, drop_cost, score, ... of the pairs that match, sorted."""
+        frame = self.frame.assign(decision=self.frame["pair_id"].map(words))
+        keep = pd.Series(True, index=frame.index)
+        if wanted.only:
+            keep &= frame["pair_id"].isin(wanted.only)
+        if wanted.states:
+            keep &= frame["decision"].isin(wanted.states)
+        if wanted.strata:
+            keep &= frame["stratum"].isin(wanted.strata)
+        if wanted.generators:
+            chosen = set(wanted.generators)
+            keep &= pd.Series([bool(names & chosen) for names in self.generators], index=frame.index)
+        needle = wanted.words.strip().lower()
+        if needle:
+            keep &= pd.Series([self._holds(n, needle) for n in range(len(frame))], index=frame.index)
+        column, ascending = SORTS[wanted.sort]
+        return frame[keep].sort_values(column, ascending=ascending, kind="stable", ignore_index=True)
+
+    def _holds(self, position: int, needle: str) -> bool:
+        record = self._records[position]
+        parts = (self._texts[position], record["response_a"], record["response_b"])
+        return any(needle in part.lower() for part in parts)
+
+
+def review_queue(records: Sequence[Record], words: Mapping[str, str], wanted: Filter) -> pd.DataFrame:
+    """Rows pair_id, decision, stratum, prompt, drop_cost, score, ... of the pairs that match, sorted."""
+    return QueueTable(records).select(words, wanted)
 
 
 def next_pair(queue: Sequence[str], words: Mapping[str, str], current: str | None) -> str | None:

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 import streamlit as st
 
-from curation.batch import BatchFolder
 from curation.errors import CurationError
 from curation.pipeline import Prepared, Solved, load_pool, prepare, solve
 from curation.pool.pair_lists import LocalPair, read_pair_list
@@ -305,18 +304,6 @@ def reviewer() -> str:
     Raises SignInError, a CurationError, where nobody may act.
     """
     return who_is_here()
-
-
-def saved_batch(solved: Solved) -> BatchFolder:
-    """The batch folder of a solved design in the workspace, written and registered if it is new."""
-    from curation.handover import save_for_review
-
-    def save() -> BatchFolder:
-        view, opened = current_view(), open_pool()
-        pinned, excluded = constraints(view, opened.pool)
-        return save_for_review(solved, pinned=pinned, excluded=excluded, store=review_store(), who=reviewer())
-
-    return guarded(save)
 
 
 def sidebar() -> None:

@@ -13,7 +13,8 @@ from curation.batch import BatchFolder
 from curation.insight.explain import best_replacement
 from curation.pipeline import Solved
 from curation.pool.schema import prompt_text
-from pages._shared import guarded, page_state, review_store, saved_batch, set_page_state, solved_view
+from pages._batches import saved_batch
+from pages._shared import guarded, page_state, review_store, set_page_state, solved_view
 
 SHOWN = 20_000  # characters of a text on screen: a browser takes gigabytes for a megabyte of one
 PLOT_CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["toggleSpikelines"], "responsive": True}
@@ -49,9 +50,7 @@ def replacement_for(record: dict[str, Any], batch: BatchFolder, *, blind: bool) 
     if batch.batch_id != saved_batch(solved).batch_id:
         st.caption("Best replacement: shown for the present design's batch only.")
         return
-    rows = pair_labels(solved.prepared.pool, solved, solved.batch.pairs)
-    place = next(n for n, row in enumerate(rows) if row[3] == record["pair_id"])
-    dropped = int(solved.batch.pairs[place])
+    dropped = pair_number(solved, record)
     found = best_replacement(
         solved.criterion,
         solved.feasible,
@@ -71,6 +70,17 @@ def replacement_for(record: dict[str, Any], batch: BatchFolder, *, blind: bool) 
         f"Best replacement: pair {key} of prompt {escaped(entry.prompt_id)}{escaped(names)}; with it in this pair's place the "
         f"criterion would be {change} than now."
     )
+
+
+def pair_number(solved: Solved, record: dict[str, Any]) -> int:
+    """The number of a record's pair in the design's geometry."""
+    prompts = solved.prepared.pool.prompts
+    x = next(n for n, prompt in enumerate(prompts) if prompt.prompt_id == record["prompt_id"])
+    names = [response.response_id for response in prompts[x].responses]
+    i, j = sorted((names.index(record["response_a_id"]), names.index(record["response_b_id"])))
+    number = solved.prepared.geometry.number(x, i, j)
+    assert number is not None
+    return number
 
 
 def show_text(text: str, *, height: int | None = None) -> None:

@@ -4,12 +4,13 @@ from collections import Counter
 
 import streamlit as st
 
-from curation.batch import BatchFolder, Record, read_batch
+from curation.batch import BatchFolder, Record
 from curation.errors import CurationError
 from curation.insight.text_diff import sentence_diff, similarity
 from curation.pool.schema import prompt_text
-from curation.queue import SORTS, STATES, Filter, decision_words, next_pair, review_queue
-from pages._shared import guarded, header, page_state, review_store, reviewer, set_page_state
+from curation.queue import SORTS, STATES, Filter, decision_words, next_pair
+from pages._batches import batch_at, live_decisions
+from pages._shared import header, page_state, review_store, reviewer, set_page_state
 from pages._widgets import batch_choice, escaped, replacement_for, show_text
 
 REASONS = (
@@ -20,6 +21,7 @@ REASONS = (
     "too hard to judge",
     "other",
 )
+SHOWN_ROWS = 200  # of the queue at once: a browser given fifty thousand answers late
 SIGNS = {"approve": "✓", "reject": "✗", "flag": "⚑", "undecided": "·"}
 MARKS = {"approve": "✓ approved", "reject": "✗ rejected", "flag": "⚑ flagged", "undecided": "· undecided"}
 
@@ -71,9 +73,9 @@ def tally(words: dict[str, str]) -> None:
     """How far the review is."""
     counts = Counter(words.values())
     done = len(words) - counts["undecided"]
-    st.progress(done / max(len(words), 1), text=f"{done} of {len(words)} decided")
+    st.progress(done / max(len(words), 1), text=f"{done:,} of {len(words):,} decided")
     st.markdown(
-        f"**{counts['approve']} approved** · {counts['reject']} rejected · {counts['flag']} flagged · {counts['undecided']} undecided"
+        f"**{counts['approve']:,} approved** · {counts['reject']:,} rejected · {counts['flag']:,} flagged · {counts['undecided']:,} undecided"
     )
 
 
@@ -155,9 +157,18 @@ def figures(record: Record, batch: BatchFolder, blind: bool) -> None:
     replacement_for(record, batch, blind=blind)
 
 
-def table(queue, current: str | None) -> None:
-    """The queue as a table; a click opens the pair."""
-    view = queue.copy()
+def table(queue, place: int, current: str | None) -> None:
+    """The part of the queue around the current pair as a table; a click opens a pair."""
+    start = place // SHOWN_ROWS * SHOWN_ROWS
+    view = queue.iloc[start : start + SHOWN_ROWS].copy()
+    if len(queue) > SHOWN_ROWS:
+        end = start + len(view)
+        with st.container(horizontal=True, vertical_alignment="center"):
+            before = queue["pair_id"].iloc[max(start - SHOWN_ROWS, 0)]
+            after = queue["pair_id"].iloc[min(end, len(queue) - 1)]
+            st.button("‹", key="earlier_rows", on_click=go_to, args=(before,), disabled=not start)
+            st.caption(f"{start + 1:,} to {end:,} of {len(queue):,}")
+            st.button("›", key="later_rows", on_click=go_to, args=(after,), disabled=end >= len(queue))
     view["state"] = [SIGNS[word] for word in view["decision"]]
     event = st.dataframe(
         view[["state", "prompt"]],
@@ -185,8 +196,8 @@ def table(queue, current: str | None) -> None:
 
 header("Review", "Why this pair? Every decision is kept the moment it is made.")
 folder = batch_choice()
-batch = guarded(lambda: read_batch(folder))
-decisions = guarded(lambda: review_store().decisions(batch.batch_id))
+batch, queue_table = batch_at(folder)
+decisions = live_decisions(batch.batch_id)
 words = decision_words(decisions, batch.records)
 message = st.session_state.pop("review_message", None)
 if message:
@@ -195,17 +206,17 @@ side, main = st.columns([1, 2.5])
 with side:
     tally(words)
     blind = st.toggle("Blind: hide generators", key="blind")
-    queue = review_queue(batch.records, words, queue_filter(batch))
+    queue = queue_table.select(words, queue_filter(batch))
     keys = queue["pair_id"].tolist()
     current = page_state("pair")
     if current not in keys:
         current = next_pair(keys, words, None)
-    st.caption(f"{len(keys)} pairs in the queue")
+    st.caption(f"{len(keys):,} pairs in the queue")
     if keys:
-        table(queue, current)
+        table(queue, keys.index(current) if current in keys else 0, current)
     waiting = [key for key in keys if words[key] == "undecided"]
     st.button(
-        f"Approve {len(waiting)} undecided shown",
+        f"Approve {len(waiting):,} undecided shown",
         key="approve_shown",
         on_click=approve_shown,
         args=(batch, waiting),
@@ -266,7 +277,7 @@ with main:
             f"{MARKS[words[current]]} by {escaped(made.who)} at {made.at:%Y-%m-%d %H:%M} UTC{escaped(why)}"
             + (f" ({escaped(made.note)})" if made.note else "")
         )
-    st.subheader(f"Prompt ({keys.index(current) + 1} of {len(keys)})")
+    st.subheader(f"Prompt ({keys.index(current) + 1:,} of {len(keys):,})")
     show_text(prompt_text(record["prompt"]), height=150 if len(prompt_text(record["prompt"])) > 300 else None)
     responses(record, blind)
     figures(record, batch, blind)

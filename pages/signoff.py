@@ -6,7 +6,6 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from curation.batch import read_batch
 from curation.batch_health import batch_warnings
 from curation.handback import export_trl, import_labels, label_report
 from curation.handover import export_batch
@@ -15,6 +14,7 @@ from curation.review.chain import Event
 from curation.session import save_upload
 from curation.settings import workspace
 from curation.signoff import Verdict, checklist, export_signed, read_signature, sign_batch, verify_batch
+from pages._batches import batch_at, live_decisions
 from pages._findings import show_findings
 from pages._shared import guarded, header, review_store, reviewer
 from pages._widgets import batch_choice, escaped
@@ -110,9 +110,9 @@ def about(event: Event) -> str:
 
 header("Sign-off", "May this go out? Only approved pairs are exported; everything left out is counted.")
 folder = batch_choice()
-batch = guarded(lambda: read_batch(folder))
+batch, _ = batch_at(folder)
 store = review_store()
-words = decision_words(guarded(lambda: store.decisions(batch.batch_id)), batch.records)
+words = decision_words(live_decisions(batch.batch_id), batch.records)
 counts = Counter(words.values())
 columns = st.columns(5)
 for column, (title, value) in zip(

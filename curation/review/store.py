@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Engine, delete, select
+from sqlalchemy import Engine, delete, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -183,6 +183,18 @@ class Store(LabelStore, SignStore):
 
         def work(session: Session) -> dict[str, Decision]:
             return {key: ledger.as_decision(row) for key, row in ledger.newest(session, batch_id).items()}
+
+        return self._read(work)
+
+    def decisions_after(self, batch_id: str, entry: int) -> tuple[list[Decision], int]:
+        """Entries with a number above `entry`, in their order, and how many the batch has in all."""
+        mine = select(DecisionRow).where(DecisionRow.batch_id == batch_id)
+        count = select(func.count()).select_from(DecisionRow).where(DecisionRow.batch_id == batch_id)
+
+        def work(session: Session) -> tuple[list[Decision], int]:
+            total = int(session.scalar(count) or 0)
+            rows = session.scalars(mine.where(DecisionRow.id > entry).order_by(DecisionRow.id))
+            return [ledger.as_decision(row) for row in rows], total
 
         return self._read(work)
 

@@ -1,0 +1,69 @@
+"""Batches on the pages: the present design's, any other as read once, decisions as they stand."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from curation.batch import BatchFolder, batch_stamp, read_batch
+from curation.pipeline import Solved
+from curation.queue import QueueTable
+from curation.review.live import LiveDecisions
+from curation.session import allowed_path
+from curation.settings import workspace
+from pages._shared import constraints, current_view, digest_of, guarded, open_pool, review_store, reviewer
+
+
+@st.cache_resource
+def _saved_cache() -> tuple[OrderedDict[Any, tuple[Solved, BatchFolder, str]], threading.Lock]:
+    return OrderedDict(), threading.Lock()
+
+
+def saved_batch(solved: Solved) -> BatchFolder:
+    """The batch folder of a solved design in the workspace, written and registered if it is new."""
+    from curation.handover import save_for_review
+
+    def save() -> BatchFolder:
+        view, opened, store = current_view(), open_pool(), review_store()
+        files = tuple(digest_of(allowed_path(name)) if name else "" for name in (view.pins, view.exclude))
+        key = (id(solved), id(store), str(workspace().absolute()), files)  # both are kept alive by the entry
+        kept, lock = _saved_cache()
+        with lock:
+            known = kept.get(key)
+        if known is not None and batch_stamp(known[1].path) == known[2]:
+            return known[1]
+        pinned, excluded = constraints(view, opened.pool)
+        batch = save_for_review(solved, pinned=pinned, excluded=excluded, store=store, who=reviewer())
+        with lock:
+            kept[key] = (solved, batch, batch_stamp(batch.path))
+            while len(kept) > 4:
+                kept.popitem(last=False)
+        return batch
+
+    return guarded(save)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _batch_of(path: str, stamp: str) -> tuple[BatchFolder, QueueTable]:
+    batch = read_batch(path)
+    return batch, QueueTable(batch.records)
+
+
+def batch_at(folder: Path) -> tuple[BatchFolder, QueueTable]:
+    """A batch folder and its queue, read once until its files change. Not to be changed by the caller."""
+    return guarded(lambda: _batch_of(str(folder), batch_stamp(folder)))
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _live(_store: Any, place: str, batch_id: str) -> LiveDecisions:
+    return LiveDecisions(_store, batch_id)
+
+
+def live_decisions(batch_id: str) -> dict[str, Any]:
+    """The decisions of a batch as they stand in the store."""
+    store = review_store()
+    return guarded(lambda: _live(store, f"{store.place}-{id(store)}", batch_id).now())
