@@ -180,6 +180,12 @@ def _plain(value: Any) -> Any:
     return "inf" if isinstance(value, float) and math.isinf(value) else value
 
 
+def solved_settings(solved: Solved) -> dict[str, Any]:
+    """The design settings as a manifest holds them."""
+    plain: dict[str, Any] = _plain(asdict(solved.settings))
+    return plain
+
+
 def _manifest(
     solved: Solved, identity: str, key: str, pinned: Sequence[LocalPair], excluded: Sequence[LocalPair]
 ) -> dict[str, Any]:
@@ -192,7 +198,7 @@ def _manifest(
         "pool": {"name": pool.name, "fingerprint": pool.fingerprint},
         "features": {"fingerprint": table.fingerprint, "metadata": table.metadata, "extra_ids": table.extra_ids},
         "space": {**asdict(solved.prepared.space.settings), "fingerprint": solved.prepared.space.fingerprint},
-        "settings": _plain(asdict(solved.settings)),
+        "settings": solved_settings(solved),
         "overlap_labels": solved.overlap,
         "pinned": [list(pair) for pair in pinned],
         "excluded": [list(pair) for pair in excluded],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from curation.cli_options import ExportChoice, ForceOpt, JsonOpt, LabelChoice, OrderChoice
+from curation.cli_options import ExportChoice, FeaturesOpt, ForceOpt, JsonOpt, LabelChoice, OrderChoice
 from curation.cli_output import emit
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ def register(app: typer.Typer) -> None:
     app.command()(sign)
     app.command()(verify)
     app.command()(people)
+    app.command()(topup)
 
 
 def decide(
@@ -145,3 +146,26 @@ def people(
     named = store.people()
     lines = [f"{person}: {held}" for person, held in named.items()] or ["nobody is named: single-user mode"]
     emit({"people": named}, as_json, lines)
+
+
+def topup(
+    folder: Annotated[Path, typer.Argument(help="Batch folder with rejected pairs.")],
+    pool: Annotated[Path, typer.Argument(help="The pool it was made from.")],
+    features_file: FeaturesOpt,
+    who: Annotated[str, typer.Option("--as", help="Who proposes the new batch.")],
+    as_json: JsonOpt = False,
+) -> None:
+    """Fill up a reviewed batch: approved pairs stay with their decisions, rejected ones go, the rest is solved anew."""
+    from curation.pipeline import load_pool
+    from curation.review.store import open_store
+    from curation.topup import top_up
+
+    made = top_up(folder, load_pool(pool).pool, features_file, who=who, store=open_store())
+    result = {
+        "batch_id": made.batch.batch_id,
+        "out": str(made.batch.path),
+        "kept": made.kept,
+        "new": made.new,
+        "carried": made.carried,
+    }
+    emit(result, as_json, [made.sentence(), f"written to {made.batch.path}"])

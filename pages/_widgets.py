@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import streamlit as st
+import torch
 
-from curation.audit import pair_labels
+from curation.audit import pair_labels, solved_settings
 from curation.batch import BatchFolder
 from curation.insight.explain import best_replacement
 from curation.pipeline import Solved
@@ -44,24 +45,23 @@ def batch_choice() -> Path:
     return Path(folders[chosen].folder)
 
 
-def replacement_for(record: dict[str, Any], batch: BatchFolder, *, blind: bool) -> None:
-    """The best pair to take instead, where the batch is the present design's."""
+def replacement_for(record: dict[str, Any], batch: BatchFolder, *, blind: bool) -> tuple[int, int, int] | None:
+    """The best pair to take instead, said and returned; None where there is none, or the design is another one."""
     solved = solved_view()
-    if batch.batch_id != saved_batch(solved).batch_id:
-        st.caption("Best replacement: shown for the present design's batch only.")
-        return
-    dropped = pair_number(solved, record)
+    manifest, settings = batch.manifest, solved_settings(solved)
+    if (manifest["space"]["fingerprint"], manifest["settings"]) != (solved.prepared.space.fingerprint, settings):
+        st.caption("Best replacement: shown for batches of the present settings only.")
+        return None
+    pairs, copies = pairs_of(solved, batch)
+    information = solved.feasible.geometry.information_of(
+        torch.as_tensor(pairs), torch.as_tensor(copies / solved.feasible.labels)
+    )
     found = best_replacement(
-        solved.criterion,
-        solved.feasible,
-        solved.batch_information,
-        solved.batch.pairs,
-        dropped,
-        copies=solved.batch.copies,
+        solved.criterion, solved.feasible, information, pairs, pair_number(solved, record), copies=copies
     )
     if found is None:
         st.caption("Best replacement: no other pair is admissible here (the prompt offers none, or its cap is met).")
-        return
+        return None
     x, i, j, key = pair_labels(solved.prepared.pool, solved, np.array([found.pair]))[0]
     entry = solved.prepared.pool.prompts[x]
     names = "" if blind else f" ({entry.responses[i].generator or '?'} / {entry.responses[j].generator or '?'})"
@@ -70,12 +70,24 @@ def replacement_for(record: dict[str, Any], batch: BatchFolder, *, blind: bool) 
         f"Best replacement: pair {key} of prompt {escaped(entry.prompt_id)}{escaped(names)}; with it in this pair's place the "
         f"criterion would be {change} than now."
     )
+    return x, i, j
 
 
-def pair_number(solved: Solved, record: dict[str, Any]) -> int:
-    """The number of a record's pair in the design's geometry."""
+def pairs_of(solved: Solved, batch: BatchFolder) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers and copies (m,) of a batch's pairs in the design's geometry."""
+    if batch.batch_id == saved_batch(solved).batch_id:
+        return solved.batch.pairs, solved.batch.copies
+    place = {prompt.prompt_id: n for n, prompt in enumerate(solved.prepared.pool.prompts)}
+    numbers = np.array([pair_number(solved, record, place) for record in batch.records])
+    order = np.argsort(numbers)
+    return numbers[order], np.array([record["copies"] for record in batch.records])[order]
+
+
+def pair_number(solved: Solved, record: dict[str, Any], place: dict[str, int] | None = None) -> int:
+    """The number of a record's pair in the design's geometry. place: prompt_id -> number, where it is at hand."""
     prompts = solved.prepared.pool.prompts
-    x = next(n for n, prompt in enumerate(prompts) if prompt.prompt_id == record["prompt_id"])
+    wanted = record["prompt_id"]
+    x = place[wanted] if place else next(n for n, prompt in enumerate(prompts) if prompt.prompt_id == wanted)
     names = [response.response_id for response in prompts[x].responses]
     i, j = sorted((names.index(record["response_a_id"]), names.index(record["response_b_id"])))
     number = solved.prepared.geometry.number(x, i, j)

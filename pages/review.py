@@ -9,8 +9,10 @@ from curation.errors import CurationError
 from curation.insight.text_diff import sentence_diff, similarity
 from curation.pool.schema import prompt_text
 from curation.queue import SORTS, STATES, Filter, decision_words, next_pair
+from pages._acts import act_on_shown, replace_button, top_up_button
 from pages._batches import batch_at, live_decisions
 from pages._shared import header, page_state, review_store, reviewer, set_page_state
+from pages._views import saved_views
 from pages._widgets import batch_choice, escaped, replacement_for, show_text
 
 REASONS = (
@@ -55,15 +57,6 @@ def undo(batch: BatchFolder) -> None:
         st.session_state["review_message"] = str(error)
 
 
-def approve_shown(batch: BatchFolder, keys: list[str]) -> None:
-    """Approve every undecided pair of the queue as one action, which one undo takes back."""
-    try:
-        review_store().decide_many(batch.batch_id, keys, "approve", who=reviewer())
-        st.session_state["review_message"] = f"{len(keys)} pairs approved; Undo takes all of them back."
-    except CurationError as error:
-        st.session_state["review_message"] = str(error)
-
-
 def go_to(key: str | None) -> None:
     """Show another pair."""
     set_page_state("pair", key)
@@ -81,6 +74,7 @@ def tally(words: dict[str, str]) -> None:
 
 def queue_filter(batch: BatchFolder) -> Filter:
     """The filter controls."""
+    saved_views()
     only: list[str] = st.session_state.get("review_queue", [])
     known = {record["pair_id"] for record in batch.records}
     only = [key for key in only if key in known]
@@ -123,10 +117,10 @@ def responses(record: Record, blind: bool) -> None:
         st.code(sentence_diff(left, right) or "(both empty)", language="diff", wrap_lines=True, height=420)
 
 
-def figures(record: Record, batch: BatchFolder, blind: bool) -> None:
+def figures(record: Record, batch: BatchFolder, blind: bool, version: int) -> None:
     """The pair's figures, each with its meaning."""
     st.info(escaped(record["rationale"]), icon=":material/lightbulb:")
-    columns = st.columns(5)
+    columns = st.columns(4)
     columns[0].metric("Score", f"{record['score']:.2f}", help="Information over that of the design's average label.")
     columns[1].metric(
         "Drop price",
@@ -145,16 +139,20 @@ def figures(record: Record, batch: BatchFolder, blind: bool) -> None:
     )
     both = [record["reference_probability_a"], record["reference_probability_b"]]
     shown = "–" if None in both else " / ".join(f"{p:.2f}" for p in (both if record["left"] == "a" else both[::-1]))
-    columns[4].metric(
-        "Ref. p (L / R)",
-        shown,
-        help="Softmax of the reference log-probabilities over the prompt's candidates.",
-    )
     serves = ", ".join(f"{part['direction'] + 1} ({part['share']:.0%})" for part in record["directions"])
     st.caption(
-        f"Serves Fisher directions {serves}. Stratum {escaped(record['stratum'] or '(none)')}, prompt {escaped(record['prompt_id'])}, pair {record['pair_id']}, {record['copies']} label(s)."
+        f"Reference probability (left / right) {shown}. Serves Fisher directions {serves}. Stratum {escaped(record['stratum'] or '(none)')}, prompt {escaped(record['prompt_id'])}, pair {record['pair_id']}, {record['copies']} label(s)."
     )
-    replacement_for(record, batch, blind=blind)
+    found = replacement_for(record, batch, blind=blind)
+    if found is not None:
+        replace_button(batch, record["pair_id"], found, version)
+
+
+@st.fragment(run_every="3s")
+def watch(batch_id: str, seen: int) -> None:
+    """Show the page anew when somebody else has decided. seen: entries of the batch that the page knows."""
+    if sum(made.version for made in live_decisions(batch_id).values()) != seen:
+        st.rerun()
 
 
 def table(queue, place: int, current: str | None) -> None:
@@ -205,6 +203,7 @@ if message:
 side, main = st.columns([1, 2.5])
 with side:
     tally(words)
+    watch(batch.batch_id, sum(made.version for made in decisions.values()))
     blind = st.toggle("Blind: hide generators", key="blind")
     queue = queue_table.select(words, queue_filter(batch))
     keys = queue["pair_id"].tolist()
@@ -214,16 +213,17 @@ with side:
     st.caption(f"{len(keys):,} pairs in the queue")
     if keys:
         table(queue, keys.index(current) if current in keys else 0, current)
-    waiting = [key for key in keys if words[key] == "undecided"]
+    act_on_shown(batch, keys, words, REASONS)
     st.button(
-        f"Approve {len(waiting):,} undecided shown",
-        key="approve_shown",
-        on_click=approve_shown,
-        args=(batch, waiting),
-        disabled=not waiting,
+        "Undo my last action",
+        key="undo",
+        on_click=undo,
+        args=(batch,),
+        icon=":material/undo:",
+        shortcut="u",
         width="stretch",
     )
-    st.button("Undo my last action", key="undo", on_click=undo, args=(batch,), icon=":material/undo:", width="stretch")
+    top_up_button(batch, words)
 with main:
     if current is None:
         st.info("No pair matches the filters; loosen them to see pairs again.", icon=":material/filter_alt_off:")
@@ -280,5 +280,5 @@ with main:
     st.subheader(f"Prompt ({keys.index(current) + 1:,} of {len(keys):,})")
     show_text(prompt_text(record["prompt"]), height=150 if len(prompt_text(record["prompt"])) > 300 else None)
     responses(record, blind)
-    figures(record, batch, blind)
+    figures(record, batch, blind, version)
     st.text_input("Note (kept with the next decision on this pair)", key=f"note_{current}")

@@ -24,6 +24,7 @@ from curation.review.label_store import LabelStore
 from curation.review.records import Scenario, StoredBatch, StoredExport, StoredPool, as_json
 from curation.review.sign_store import SignStore
 from curation.review.tables import BatchRow, DecisionRow, ExportRow, PoolRow, ScenarioRow
+from curation.review.view_store import ViewStore
 
 T = TypeVar("T")
 R = TypeVar("R", StoredPool, StoredBatch, Scenario, StoredExport)
@@ -39,7 +40,7 @@ def open_store(url: str | None = None) -> Store:
     return Store(open_engine(address), describe(address))
 
 
-class Store(LabelStore, SignStore):
+class Store(LabelStore, SignStore, ViewStore):
     """Made by `open_store`. All methods raise StoreError, and nothing else, when the database refuses."""
 
     def __init__(self, engine: Engine, place: str) -> None:

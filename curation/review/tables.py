@@ -213,3 +213,15 @@ class PersonRow(Base):
 
     name: Mapped[str] = mapped_column(primary_key=True)
     role: Mapped[str]
+
+
+class ViewRow(Base):
+    """A way to look at review queues, kept by one person under a name."""
+
+    __tablename__ = "views"
+    __table_args__ = (UniqueConstraint("who", "name"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    who: Mapped[str]
+    filter: Mapped[dict[str, Any]]

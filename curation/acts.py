@@ -1,0 +1,122 @@
+"""What an act on many pairs would change, told before it is done."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from curation.batch import BatchFolder, read_criterion, read_selected
+from curation.design.criterion import cholesky
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A batch without its rejected pairs.
+
+    criterion: f of what is kept, nan where the folder does not hold its criterion. least: information about the Fisher
+    direction that lost most, as a share of the plan's. strata: labels of each. undecided: pairs.
+    """
+
+    pairs: int
+    labels: int
+    criterion: float
+    least: float
+    strata: dict[str, int]
+    undecided: int
+
+
+@dataclass(frozen=True)
+class Price:
+    """Before and after an act. overruled: pairs among it that somebody has decided otherwise, by person."""
+
+    before: Kept
+    after: Kept
+    overruled: dict[str, int]
+
+    @property
+    def rise(self) -> float:
+        """Rise of the criterion, as a share."""
+        return self.after.criterion / self.before.criterion - 1
+
+    def rows(self) -> list[tuple[str, str, str]]:
+        """(what, before, after) for people, strata that change included."""
+        a, b = self.before, self.after
+        out = [
+            ("pairs kept", f"{a.pairs:,}", f"{b.pairs:,}"),
+            ("labels to pay", f"{a.labels:,}", f"{b.labels:,}"),
+            ("undecided", f"{a.undecided:,}", f"{b.undecided:,}"),
+        ]
+        if np.isfinite(a.criterion):
+            out += [
+                ("criterion (smaller is better)", f"{a.criterion:.4g}", f"{b.criterion:.4g} ({self.rise:+.2%})"),
+                ("least covered Fisher direction, of the plan", f"{a.least:.0%}", f"{b.least:.0%}"),
+            ]
+        for name in sorted({*a.strata, *b.strata}):
+            if a.strata.get(name, 0) != b.strata.get(name, 0):
+                out.append((f"labels in {name}", f"{a.strata.get(name, 0):,}", f"{b.strata.get(name, 0):,}"))
+        return out
+
+
+def price_of(batch: BatchFolder, decisions: Mapping[str, object], pair_ids: Iterable[str], decision: str) -> Price:
+    """The price of one decision for many pairs of a batch. decisions: pair_id -> the decision that holds.
+
+    A pair counts as kept until it is rejected: undecided and flagged pairs may still go out.
+    """
+    words = {key: str(getattr(made, "decision", made)) for key, made in decisions.items()}
+    wanted = set(pair_ids)
+    after = {**words, **dict.fromkeys(wanted, decision)}
+    overruled = Counter(
+        str(getattr(decisions[key], "who", "somebody"))
+        for key in wanted
+        if words.get(key, "clear") not in ("clear", decision)
+    )
+    told = _Teller(batch)
+    return Price(told(words), told(after), dict(overruled))
+
+
+class _Teller:
+    """Figures of a batch under given decisions; its files are read once."""
+
+    def __init__(self, batch: BatchFolder) -> None:
+        self.records = batch.records
+        self.n = float(batch.manifest["labels"])
+        self.stored = read_criterion(batch.path)
+        if self.stored is not None:
+            self.selected = read_selected(batch.path)
+            values, vectors = np.linalg.eigh(self.stored[0])
+            self.basis = vectors[:, values > values.max() * 1e-12]
+            self.plan = self._along(self.selected.copies.astype(float))
+
+    def _along(self, copies: np.ndarray) -> np.ndarray:
+        """u'Su of every Fisher direction, prior included."""
+        assert self.stored is not None
+        along = np.square(self.selected.vectors @ self.basis).T @ (copies / self.n)
+        return np.asarray(along + np.einsum("dk,de,ek->k", self.basis, self.stored[1], self.basis))
+
+    def __call__(self, words: Mapping[str, str]) -> Kept:
+        kept = [record for record in self.records if words.get(record["pair_id"]) != "reject"]
+        strata: Counter[str] = Counter()
+        for record in kept:
+            strata[record["stratum"] or "(none)"] += record["copies"]
+        criterion = least = float("nan")
+        if self.stored is not None:
+            import torch
+
+            gone = np.array([words.get(key) == "reject" for key in self.selected.pair_ids])
+            copies = np.where(gone, 0.0, self.selected.copies.astype(float))
+            z = self.selected.vectors
+            S = torch.as_tensor(z.T @ (z * (copies / self.n)[:, None]) + self.stored[1])
+            fisher = torch.as_tensor(self.stored[0])
+            criterion = float(torch.trace(torch.cholesky_solve(fisher, cholesky(S))))
+            least = float((self._along(copies) / self.plan).min())
+        return Kept(
+            pairs=len(kept),
+            labels=sum(record["copies"] for record in kept),
+            criterion=criterion,
+            least=least,
+            strata=dict(strata),
+            undecided=sum(words.get(record["pair_id"], "clear") == "clear" for record in self.records),
+        )

@@ -1,0 +1,43 @@
+"""The store's part for saved views: a name for a filter and an order, each person's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from curation.errors import StoreError
+from curation.review.records import as_json
+from curation.review.tables import ViewRow
+
+
+class ViewStore:
+    """Methods of `Store` on saved views."""
+
+    _write: Callable[[Callable[[Session], Any]], Any]
+    _read: Callable[[Callable[[Session], Any]], Any]
+
+    def save_view(self, name: str, wanted: Mapping[str, Any], *, who: str) -> None:
+        """Keep a filter under a name, in place of an earlier one of this person's. Raises StoreError without a name."""
+        name = name.strip()
+        if not (name and who.strip()):
+            raise StoreError("a view needs a name and somebody whose it is; give both.")
+
+        def work(session: Session) -> None:
+            session.execute(delete(ViewRow).where(ViewRow.who == who, ViewRow.name == name))
+            session.add(ViewRow(name=name, who=who, filter=as_json(wanted)))
+
+        self._write(work)
+
+    def views(self, who: str) -> dict[str, dict[str, Any]]:
+        """name -> filter of this person's views, by name."""
+        query = select(ViewRow).where(ViewRow.who == who).order_by(ViewRow.name)
+        found = self._read(lambda session: {row.name: dict(row.filter) for row in session.scalars(query)})
+        return cast(dict[str, dict[str, Any]], found)
+
+    def delete_view(self, name: str, *, who: str) -> bool:
+        """Remove a view; whether there was one."""
+        query = delete(ViewRow).where(ViewRow.who == who, ViewRow.name == name)
+        return cast(bool, self._write(lambda session: bool(session.connection().execute(query).rowcount)))

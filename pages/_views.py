@@ -1,0 +1,49 @@
+"""Saved views of the review queue: filters and order under a name, each person's own."""
+
+import streamlit as st
+
+from curation.errors import CurationError
+from pages._shared import guarded, review_store, reviewer
+
+KEYS = ("filter_states", "filter_strata", "filter_generators", "filter_words", "filter_sort")
+
+
+def saved_views() -> None:
+    """Apply, keep and remove views."""
+    with st.popover("Views", icon=":material/bookmark:", width="stretch"):
+        known = guarded(lambda: review_store().views(reviewer()))
+        for name in known:
+            with st.container(horizontal=True, vertical_alignment="center"):
+                st.button(name, key=f"view_{name}", on_click=apply, args=(known[name],), width="stretch")
+                st.button("✕", key=f"drop_view_{name}", on_click=drop, args=(name,), help="Remove this view")
+        if not known:
+            st.caption("None kept yet.")
+        st.text_input("Name of the present filters and order", key="view_name")
+        st.button("Keep", key="keep_view", on_click=keep)
+
+
+def apply(view: dict[str, object]) -> None:
+    """Set the filters to those of a view; what the view does not name is cleared."""
+    for key in KEYS:
+        if key in view:
+            st.session_state[key] = view[key]
+        else:
+            st.session_state.pop(key, None)
+
+
+def keep() -> None:
+    """Keep the present filters under the name given."""
+    present = {key: st.session_state[key] for key in KEYS if st.session_state.get(key)}
+    try:
+        review_store().save_view(st.session_state.get("view_name", ""), present, who=reviewer())
+        st.session_state["view_name"] = ""
+    except CurationError as error:
+        st.session_state["review_message"] = str(error)
+
+
+def drop(name: str) -> None:
+    """Remove a view."""
+    try:
+        review_store().delete_view(name, who=reviewer())
+    except CurationError as error:
+        st.session_state["review_message"] = str(error)

@@ -1,0 +1,174 @@
+"""The Review page in a real Chromium: keys, blind mode, acts on everything shown, views, replacing, two reviewers."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from curation.batch import read_batch
+from curation.pipeline import load_pool
+from curation.review.store import open_store
+from tests.pools import demo_pool
+from tests.test_dashboard import SHOTS, browser, check, server, settle  # noqa: F401
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+@pytest.fixture
+def address(home):
+    with server(home) as url:
+        yield url
+
+
+@pytest.fixture
+def page(browser, address):  # noqa: F811
+    context = browser.new_context(viewport={"width": 1280, "height": 1700})
+    tab = context.new_page()
+    tab.goto(f"{address}/review?budget=24")
+    settle(tab)
+    yield tab
+    context.close()
+
+
+def desk(home: Path):
+    """The store behind the page, and the batch it shows."""
+    store = open_store(f"sqlite:///{home / 'pairwright.db'}")
+    stored = store.batches()[0]
+    return store, read_batch(stored.folder)
+
+
+def words(home: Path) -> dict[str, str]:
+    store, batch = desk(home)
+    found = {key: made.decision for key, made in store.decisions(batch.batch_id).items()}
+    store.close()
+    return found
+
+
+def press(page, key: str) -> None:
+    page.locator("h1").first.click()
+    page.keyboard.press(key)
+    settle(page)
+
+
+def shown(page) -> int:
+    return int(re.search(r"Prompt \((\d+) of", page.inner_text("[data-testid='stMain']")).group(1))
+
+
+def test_keys_decide_move_and_take_back(page, home):
+    assert shown(page) == 1
+    press(page, "a")
+    assert shown(page) == 2
+    press(page, "f")
+    assert shown(page) == 3
+    press(page, "n")
+    assert shown(page) == 4
+    press(page, "b")
+    assert shown(page) == 3
+    assert sorted(words(home).values()) == ["approve", "flag"]
+    press(page, "u")
+    assert sorted(words(home).values()) == ["approve", "clear"]
+    assert "Taken back: 1 decisions." in page.inner_text("[data-testid='stMain']")
+    check(page, "review")
+
+
+def test_blind_mode_names_no_generator_anywhere_on_the_page(page, home):
+    names = {r.generator for p in load_pool(demo_pool()).pool.prompts for r in p.responses if r.generator}
+    assert names
+    assert any(name in page.inner_text("[data-testid='stMain']") for name in names), "shown when not blind"
+    page.locator(".st-key-blind label").first.click()
+    settle(page)
+    for _ in range(3):
+        html = page.inner_html("[data-testid='stMain']")
+        assert not [name for name in names if name in html]
+        press(page, "n")
+
+
+def test_an_act_on_everything_shown_tells_its_price_first_and_one_undo_takes_it_back(page, home):
+    page.get_by_role("button", name="Act on the 24 shown").click()
+    page.locator(".st-key-act_decision label").filter(has_text="Reject").click()
+    settle(page)
+    assert words(home) == {}, "nothing is written before the button"
+    if SHOTS:
+        page.screenshot(path=f"{SHOTS}/review-act.png")
+    told = page.inner_text("[role=dialog]")
+    assert "labels to pay" in told
+    assert "least covered Fisher direction" in told
+    page.locator(".st-key-act_confirm button").click()
+    settle(page)
+    assert list(words(home).values()) == ["reject"] * 24
+    press(page, "u")
+    assert list(words(home).values()) == ["clear"] * 24
+
+
+def test_a_view_is_kept_and_brings_its_filters_back(page, home):
+    press(page, "f")
+    page.locator(".st-key-filter_states input").click()
+    page.get_by_role("option", name="flag").click()
+    page.keyboard.press("Escape")
+    settle(page)
+    assert "1 pairs in the queue" in page.inner_text("[data-testid='stMain']")
+    page.get_by_role("button", name="Views").click()
+    page.locator(".st-key-view_name input").fill("to discuss")
+    page.locator(".st-key-view_name input").press("Enter")
+    settle(page)
+    page.locator(".st-key-keep_view button").click()
+    settle(page)
+    page.reload()
+    settle(page)
+    assert "24 pairs in the queue" in page.inner_text("[data-testid='stMain']")
+    page.get_by_role("button", name="Views").click()
+    page.get_by_role("button", name="to discuss").click()
+    settle(page)
+    assert "1 pairs in the queue" in page.inner_text("[data-testid='stMain']")
+
+
+def test_a_pair_is_replaced_in_one_step_and_rejections_are_filled_up(page, home):
+    _, before = desk(home)
+    old = {record["pair_id"] for record in before.records}
+    page.get_by_role("button", name="Reject and take this one instead").click()
+    settle(page)
+    text = page.inner_text("[data-testid='stMain']")
+    assert "23 pairs stayed, 1 are new" in text
+    store, _ = desk(home)
+    folders = {b.batch_id: b.folder for b in store.batches()}
+    new = read_batch(next(folder for key, folder in folders.items() if key != before.batch_id))
+    assert len({record["pair_id"] for record in new.records} - old) == 1
+    assert next(iter(store.decisions(before.batch_id).values())).decision == "reject"
+    assert "Best replacement: pair" in text, "the new batch offers replacements too"
+    store.decide_many(new.batch_id, [r["pair_id"] for r in new.records[:4]], "reject", who="bea", reason="other")
+    store.decide_many(new.batch_id, [r["pair_id"] for r in new.records[4:]], "approve", who="bea")
+    store.close()
+    page.reload()
+    settle(page)
+    page.get_by_role("button", name="Fill up after 4 rejections").click()
+    settle(page)
+    text = page.inner_text("[data-testid='stMain']")
+    assert "20 pairs stayed, 4 are new, 20 decisions were carried over" in text
+    assert "20 of 24 decided" in text
+    check(page, "review")
+    if SHOTS:
+        page.screenshot(path=f"{SHOTS}/review-topup.png")
+
+
+def test_two_reviewers_see_each_other_and_neither_overwrites_the_other(page, home, browser, address):  # noqa: F811
+    context = browser.new_context(viewport={"width": 1280, "height": 1700})
+    other = context.new_page()
+    other.goto(f"{address}/review?budget=24")
+    settle(other)
+    store, batch = desk(home)
+    key = max(batch.records, key=lambda record: record["drop_cost"])["pair_id"]
+    store.decide(batch.batch_id, key, "reject", who="bea", reason="off topic or broken prompt")
+    store.close()
+    page.locator(".st-key-approve button").click()  # the page still shows the pair as undecided
+    settle(page)
+    assert words(home)[key] == "reject"
+    assert "bea" in page.inner_text("[data-testid='stMain']")
+    other.get_by_text("1 of 24 decided").wait_for(timeout=30_000)  # without a click
+    context.close()
