@@ -44,6 +44,7 @@ def export(
     out: Annotated[Path, typer.Option(help="File to write.")],
     order: Annotated[OrderChoice, typer.Option(help="Which response stands on the left.")] = OrderChoice.random,
     unsigned: Annotated[bool, typer.Option("--unsigned", help="Export an unsigned batch, marked as such.")] = False,
+    who: Annotated[str, typer.Option("--as", help="Who sends it out.")] = "command line",
     force: ForceOpt = False,
     as_json: JsonOpt = False,
 ) -> None:
@@ -56,7 +57,7 @@ def export(
         result = export_trl(folder, out, force=force)
     else:
         send = export_batch if unsigned else export_signed
-        result = send(folder, to=cast("Format", to.value), out=out, order=order.value, force=force)
+        result = send(folder, to=cast("Format", to.value), out=out, order=order.value, force=force, who=who)
     left = ", ".join(f"{count} {reason}" for reason, count in result["left_out"].items() if count) or "nothing"
     emit(result, as_json, [f"{result['rows']} rows ({result['pairs']} pairs) written to {out}; left out: {left}"])
 

@@ -87,6 +87,7 @@ def export_batch(
     batch = read_batch(folder)
     signed = audit_head is not None
     opened = store or open_store()
+    opened.require(who, "approver" if signed else "reviewer")  # before a file is written
     record_batch(opened, batch, who=who)
     decisions = {key: made.decision for key, made in opened.decisions(batch.batch_id).items()}
     kept, left_out = approved_only(batch.records, decisions)

@@ -53,6 +53,7 @@ def top_up(
     Undecided and flagged pairs are free to go. prepared: the pool in the batch's space, where it is at hand. Raises
     BatchError where nothing was rejected, or the pool is another one.
     """
+    store.require(who, "reviewer")
     batch = read_batch(folder)
     words = {key: made.decision for key, made in store.decisions(batch.batch_id).items()}
     rejected = [key for key, word in words.items() if word == "reject"]
@@ -78,6 +79,7 @@ def reject_and_replace(
 
     Raises StoreError where somebody decided the pair since `expected_version`, BatchError where it is not in the batch.
     """
+    store.require(who, "reviewer")
     batch = read_batch(folder)
     if pair_id not in {record["pair_id"] for record in batch.records}:
         raise BatchError(f"pair {pair_id} is not in batch {batch.batch_id}; choose one of its pairs.")

@@ -11,6 +11,7 @@ from curation.pool.schema import prompt_text
 from curation.queue import SORTS, STATES, Filter, decision_words, next_pair
 from pages._acts import act_on_shown, replace_button, top_up_button
 from pages._batches import batch_at, live_decisions
+from pages._comments import comments
 from pages._shared import header, page_state, review_store, reviewer, set_page_state
 from pages._views import saved_views
 from pages._widgets import batch_choice, escaped, replacement_for, show_text
@@ -282,3 +283,4 @@ with main:
     responses(record, blind)
     figures(record, batch, blind, version)
     st.text_input("Note (kept with the next decision on this pair)", key=f"note_{current}")
+    comments(batch.batch_id, current)

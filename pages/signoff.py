@@ -100,6 +100,8 @@ def labels_back(folder: Path) -> None:
 def about(event: Event) -> str:
     """What an event was about, in a few words."""
     body = event.body
+    if "text" in body:
+        return f"pair {body.get('pair')}: {str(body['text'])[:80]}"
     rows = body.get("rows")
     if isinstance(rows, list):
         return f"{rows[0][1]} {rows[0][0]}" if len(rows) == 1 else f"{len(rows)} pairs: {rows[0][1]}"

@@ -54,7 +54,7 @@ def frontier(result: dict[str, Any], curation: str) -> go.Figure:
 
 def win_rates(result: dict[str, Any], against: str) -> go.Figure:
     """Win rate by temperature, ties a half, with bars of two standard errors; a line per rule and share of labels."""
-    out = figure(x="Sampling temperature", y=f"Win rate against {against}", height=360)
+    out = figure(x="Sampling temperature", y=f"Win rate against {against}", height=440)
     dashes = dict(zip(result["settings"]["shares"], ("solid", "dash", "dot"), strict=False))
     temperatures = result["settings"]["temperatures"]
     offset = 0

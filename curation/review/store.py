@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from curation.errors import StoreError
 from curation.review import chain, ledger, roles
+from curation.review.comment_store import CommentStore
 from curation.review.connection import DATABASE_ERRORS, database_url, describe, in_words, open_engine
 from curation.review.decisions import Counts, Decision, NewDecision, new_decision
 from curation.review.label_store import LabelStore
@@ -40,7 +41,7 @@ def open_store(url: str | None = None) -> Store:
     return Store(open_engine(address), describe(address))
 
 
-class Store(LabelStore, SignStore, ViewStore):
+class Store(LabelStore, SignStore, ViewStore, CommentStore):
     """Made by `open_store`. All methods raise StoreError, and nothing else, when the database refuses."""
 
     def __init__(self, engine: Engine, place: str) -> None:

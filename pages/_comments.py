@@ -1,0 +1,26 @@
+"""Comments on a pair: said without deciding it, seen by everybody."""
+
+import streamlit as st
+
+from curation.errors import CurationError
+from pages._shared import guarded, review_store, reviewer
+from pages._widgets import escaped
+
+
+def comments(batch_id: str, pair_id: str) -> None:
+    """What was said about a pair, and room to say more."""
+    said = guarded(lambda: review_store().comments(batch_id)).get(pair_id, [])
+    for one in said:
+        st.caption(f"**{escaped(one.who)}**, {one.at[:16].replace('T', ' ')} UTC: {escaped(one.text)}")
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.text_input("Comment (everybody sees it; decides nothing)", key=f"comment_{pair_id}")
+        st.button("Comment", key="comment", on_click=say, args=(batch_id, pair_id))
+
+
+def say(batch_id: str, pair_id: str) -> None:
+    """Write a comment."""
+    try:
+        review_store().comment(batch_id, pair_id, st.session_state.get(f"comment_{pair_id}", ""), who=reviewer())
+        st.session_state[f"comment_{pair_id}"] = ""
+    except CurationError as error:
+        st.session_state["review_message"] = str(error)
