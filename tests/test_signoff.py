@@ -372,6 +372,7 @@ def test_an_old_store_gets_a_log_that_holds(desk: Any, tmp_path: Path) -> None:
     with sqlite3.connect(store.place) as connection:
         connection.execute("DROP TABLE events")
         connection.execute("DROP TABLE people")
+        connection.execute("DROP TABLE views")
         connection.execute("UPDATE alembic_version SET version_num = '0003'")
     again = open_store(f"sqlite:///{store.place}")
     assert again.check_log(batch_id(folder)) == []
