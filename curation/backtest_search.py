@@ -88,8 +88,8 @@ class Search:
         }
 
 
-def study_rules(options: Options, *, has_logprobs: bool) -> dict[str, tuple[str, Rule]]:
-    """The default design, and everything of it changed one thing at a time."""
+def study_rules(options: Options, arena: Arena, names: Sequence[str]) -> dict[str, tuple[str, Rule]]:
+    """The default design, and everything of it changed one thing at a time. names: of the features files."""
     space, design = options.space, options.design
     found: dict[str, tuple[str, Rule]] = {}
 
@@ -113,11 +113,15 @@ def study_rules(options: Options, *, has_logprobs: bool) -> dict[str, tuple[str,
     add("inclusion weights", "loss over inclusion probability", replace(plain, weighting="inclusion"))
     soft = replace(plain, settings=replace(design, ridge=1.0), weighting="inclusion")
     add("ridge 1, inclusion weights", "both", soft)
-    if has_logprobs:
+    if arena.tables[0].reference_logprob is not None:
         for kind in ("reference", "empirical"):
             add(f"Fisher {kind}", f"{kind} probabilities", replace(plain, settings=replace(design, fisher=kind)))
             rule = replace(plain, settings=replace(design, fisher=kind), pick="farthest_fisher")
             add(f"Fisher {kind}, farthest", f"{kind} probabilities, farthest pair", rule)
+    for k, name in enumerate(names[1:], start=1):
+        add(f"features {name}", f"chosen on {name}, learned on {names[0]}", replace(plain, table=k))
+        rule = replace(plain, table=k, pick="farthest_fisher")
+        add(f"features {name}, farthest", f"farthest pair on {name}, learned on {names[0]}", rule)
     return found
 
 
@@ -127,21 +131,22 @@ def run_study(
     options: Options,
     *,
     batches: Sequence[str | Path] = (),
+    also: Sequence[str | Path] = (),
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Study:
-    """Every variant of the default design on all prompts with known outcomes."""
-    arena = _arena(pool_file, features, options, batches)
-    rules = study_rules(options, has_logprobs=arena.tables[0].reference_logprob is not None)
+    """Every variant of the default design on all prompts with known outcomes. also: further features files."""
+    arena = _arena(pool_file, (features, *also), options, batches)
+    rules = study_rules(options, arena, _names(features, *also))
     plan = make_plan(arena, options, tuple(rule for _, rule in rules.values()), repeats=REPEATS)
     outcome = run_plan(arena, plan, options.seeds, workers=workers, progress=progress)
     return Study(make_report(outcome, arena), {name: what for name, (what, _) in rules.items()})
 
 
-def search_rules(options: Options, *, has_logprobs: bool) -> dict[str, tuple[str, Rule]]:
-    """Representations to choose from: dimensions, normalisation, length, PCA, and Fisher where there is a reference."""
-    kept = ("d =", "no length", "no normalisation", "raw PCA", "Fisher reference", "Fisher empirical")
-    every = study_rules(options, has_logprobs=has_logprobs)
+def search_rules(options: Options, arena: Arena, names: Sequence[str]) -> dict[str, tuple[str, Rule]]:
+    """Representations to choose from: dimensions, normalisation, length, PCA, features file, Fisher matrix."""
+    kept = ("d =", "no length", "no normalisation", "raw PCA", "Fisher reference", "Fisher empirical", "features ")
+    every = study_rules(options, arena, names)
     found = {"default": ("as asked", replace(every["design"][1], name="default"))}
     found |= {name: it for name, it in every.items() if name.startswith(kept) and not name.endswith("farthest")}
     return found
@@ -153,12 +158,16 @@ def run_search(
     options: Options,
     *,
     batches: Sequence[str | Path] = (),
+    also: Sequence[str | Path] = (),
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Search:
-    """Choose a representation on half of the prompts, test it on the other half. Raises BacktestError."""
-    arena = _arena(pool_file, features, options, batches)
-    rules = search_rules(options, has_logprobs=arena.tables[0].reference_logprob is not None)
+    """Choose a representation on half of the prompts, test it on the other half. Raises BacktestError.
+
+    also: further features files, such as other layers; every policy is learned on `features`, whatever chose its pairs.
+    """
+    arena = _arena(pool_file, (features, *also), options, batches)
+    rules = search_rules(options, arena, _names(features, *also))
     order = np.random.default_rng([options.seed, 5]).permutation(arena.prompts)
     half = arena.prompts // 2
     tuning, rest = part_of(arena, order[:half]), part_of(arena, order[half:])
@@ -180,14 +189,20 @@ def _reported(
     return make_report(outcome, arena, design=first, references=("uniform", "default", "farthest_fisher"))
 
 
-def _arena(pool_file: PoolFile, features: str | Path, options: Options, batches: Sequence[str | Path]) -> Arena:
+def _arena(pool_file: PoolFile, files: Sequence[str | Path], options: Options, batches: Sequence[str | Path]) -> Arena:
     pool = pool_file.pool
     truth = imported_truth(batches) if batches else pool_file.truth
-    table = read_features(features, pool.ids(), pool_fingerprint=pool.fingerprint)
+    tables = [read_features(path, pool.ids(), pool_fingerprint=pool.fingerprint) for path in files]
     return make_arena(
-        pool, truth, [table], reward=options.reward, temperature=options.label_temperature,
+        pool, truth, tables, reward=options.reward, temperature=options.label_temperature,
         source="labels" if batches else options.source,
     )  # fmt: skip
+
+
+def _names(*files: str | Path) -> list[str]:
+    """File names, numbered where they repeat."""
+    plain = [Path(path).name for path in files]
+    return [name if plain.count(name) == 1 else f"{name} ({k + 1})" for k, name in enumerate(plain)]
 
 
 def part_of(arena: Arena, prompts: np.ndarray) -> Arena:

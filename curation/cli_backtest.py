@@ -91,6 +91,12 @@ def backtest(
     search: Annotated[
         bool, typer.Option("--search", help="Try representations on half the prompts, test the best on the rest.")
     ] = False,
+    also: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--also-features", help="Further features file (another layer, another model) to search or study."
+        ),
+    ] = None,
     study: Annotated[
         bool, typer.Option("--study", help="Every design setting beside the default, as a table.")
     ] = False,
@@ -123,7 +129,7 @@ def backtest(
     shown = progress_line("splits")
     if search or study:
         run = run_search if search else run_study
-        found = run(opened, features_file, options, batches=batch or (), workers=count, progress=shown)
+        found = run(opened, features_file, options, batches=batch or (), also=also or (), workers=count, progress=shown)
         say("")
         emit(found.to_dict(), as_json, found.lines())
         return

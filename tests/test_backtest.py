@@ -17,7 +17,7 @@ import torch
 from scipy.optimize import minimize
 
 from curation.backtest import Options, make_plan, place, read, run_backtest, run_plan, write
-from curation.backtest_search import run_search
+from curation.backtest_search import run_search, study_rules
 from curation.errors import CurationError
 from curation.insight.backtest import Outcome, Rule
 from curation.insight.backtest_arena import Arena, half_of, make_arena
@@ -229,6 +229,30 @@ def test_given_labels_are_outcomes_too() -> None:
     np.testing.assert_allclose(arena.probability, expected)
     report = make_report(outcome_of(arena, seeds=8, budgets=(5, 10), picks=("design", "uniform")), arena)
     assert 0 < report.curve("uniform").reward[1].value < 0.5, "share of held-out labels won, over a coin's half"
+
+
+def test_another_features_file_takes_part_in_the_search_and_wins_where_it_knows_more(tmp_path: Path) -> None:
+    pool, truth, table = planted(0, prompts=160)
+    good, blind = tmp_path / "good.parquet", tmp_path / "blind.parquet"
+    _write_features(good, pool, table)
+    noise = np.random.default_rng(0).normal(size=table.matrix.shape).astype(np.float32)
+    _write_features(blind, pool, replace(table, matrix=noise))
+    # learned on `good` by all; the default chooses its pairs on noise, the other file on what matters
+    options = Options(
+        space=SPACE, design=DesignSettings(budget=1, tol=1e-3, ridge=1.0), budgets=(15, 40), seeds=8, reward="raw"
+    )
+    arena = make_arena(pool, truth, [table, replace(table, matrix=noise)], reward="raw", temperature=1.0)
+    rules = study_rules(options, arena, ["good.parquet", "blind.parquet"])
+    picked = {name: rule for name, (_, rule) in rules.items()}
+    assert picked["features blind.parquet"].table == 1
+    assert picked["design"].table == 0
+    plan = make_plan(arena, options, (picked["design"], picked["features blind.parquet"], picked["uniform"]))
+    report = make_report(run_plan(arena, plan, 16, workers=1), arena, references=("uniform", "features blind.parquet"))
+    assert report.difference("design", "features blind.parquet").interval.low > 0
+    found = run_search(
+        PoolFile(pool, truth, (), "jsonl", 160, 160), good, replace(options, seeds=2), also=[blind], workers=1
+    )
+    assert "features blind.parquet" in {curve.rule for curve in found.tuning.curves}
 
 
 def test_a_search_tests_on_prompts_it_did_not_choose_on(tmp_path: Path) -> None:
