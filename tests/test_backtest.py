@@ -237,7 +237,7 @@ def test_another_features_file_takes_part_in_the_search_and_wins_where_it_knows_
     _write_features(good, pool, table)
     noise = np.random.default_rng(0).normal(size=table.matrix.shape).astype(np.float32)
     _write_features(blind, pool, replace(table, matrix=noise))
-    # learned on `good` by all; the default chooses its pairs on noise, the other file on what matters
+    # all learn on `good`; the default chooses its pairs on it too, the other rule on noise
     options = Options(
         space=SPACE, design=DesignSettings(budget=1, tol=1e-3, ridge=1.0), budgets=(15, 40), seeds=8, reward="raw"
     )
