@@ -25,9 +25,8 @@ from curation.experiments.training import (
     SmallModel,
     Training,
     load_model,
-    make_small_model,
     run_dpo,
-    run_sft,
+    sft_stage,
 )
 from curation.insight.backtest_arena import make_arena, pair_ends
 from curation.pool.schema import PoolFile
@@ -153,7 +152,11 @@ def run_hh(
     curated = range(aside, count - settings.eval_prompts)
     plain = {k: v for k, v in asdict(settings).items() if k not in ("shares", "rules", "seeds", "dpo", "temperatures")}
     base = {**plain, "data": key_of([data.prompts, data.texts, data.ends.tolist(), data.chance.tolist()])}
-    sft = _sft_stage(stages, settings, base, [data.prompts[x] + t for x in curated for t in data.texts[x]], device)
+    texts = [data.prompts[x] + t for x in curated for t in data.texts[x]]
+    sft = sft_stage(
+        stages, base, texts, settings.sft, model=settings.model, small=settings.small, template=DIALOGUE,
+        seed=settings.seed, device=device,
+    )  # fmt: skip
     done += 1
     accuracy = float("nan")
     if judge is None:
@@ -283,17 +286,6 @@ def _with_pairs(pool: Any, ends: np.ndarray) -> Any:
     for x, i, j in ends.tolist():
         by.setdefault(x, []).append((i, j))
     return replace(pool, prompts=tuple(replace(p, pairs=tuple(sorted(by[x]))) for x, p in enumerate(pool.prompts)))
-
-
-def _sft_stage(stages: Stages, settings: HhSettings, base: Any, texts: list[str], device: str) -> Path:
-    def make(folder: Path) -> None:
-        start: str | Path = settings.model
-        if settings.small is not None:
-            start = folder / "start"
-            make_small_model(texts, settings.small, template=DIALOGUE, seed=settings.seed, out=start)
-        run_sft(start, texts, settings.sft, template=DIALOGUE, seed=settings.seed, device=device, out=folder)
-
-    return stages.run("sft", base, make)
 
 
 def _policy(

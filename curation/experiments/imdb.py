@@ -24,9 +24,8 @@ from curation.experiments.training import (
     SmallModel,
     Training,
     load_model,
-    make_small_model,
     run_dpo,
-    run_sft,
+    sft_stage,
 )
 from curation.insight.clustered import clustered_means
 from curation.pool.lines import read_rows
@@ -110,7 +109,10 @@ def run_imdb(settings: ImdbSettings, out: Path, *, device: str = "cpu", told: To
     held, rest = order[:aside], order[aside:]
     for_sft, for_reward = rest[: len(rest) // 2], rest[len(rest) // 2 :]
     prompts = [" ".join(texts[k].split()[: settings.prefix]) for k in held]
-    sft = _sft_stage(stages, settings, base, [texts[k] for k in for_sft], device)
+    sft = sft_stage(
+        stages, base, [texts[k] for k in for_sft], settings.sft, model=settings.model, small=settings.small,
+        template=PLAIN, seed=settings.seed, device=device,
+    )  # fmt: skip
     done += 1
     step("reward")
     if settings.classifier:
@@ -261,17 +263,6 @@ def sentences(result: dict[str, Any]) -> list[str]:
                 f"{kl['uniform']:.2f} nats."
             )
     return out
-
-
-def _sft_stage(stages: Stages, settings: ImdbSettings, base: Any, texts: list[str], device: str) -> Path:
-    def make(folder: Path) -> None:
-        start: str | Path = settings.model
-        if settings.small is not None:
-            start = folder / "start"
-            make_small_model(texts, settings.small, template=PLAIN, seed=settings.seed, out=start)
-        run_sft(start, texts, settings.sft, template=PLAIN, seed=settings.seed, device=device, out=folder)
-
-    return stages.run("sft", base, make)
 
 
 def _rewards(score: Any, prompts: list[str], texts: list[list[str]]) -> np.ndarray:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from curation.errors import CurationError
+from curation.experiments.stages import Stages
 from curation.representation.models import quiet
 from curation.representation.reference import FitSettings, fit_tokenizer
 
@@ -108,6 +109,30 @@ def run_sft(
         )
         _train(trainer)
     _finish(trainer, tokenizer, out, keep=True)
+
+
+def sft_stage(
+    stages: Stages,
+    depends: Any,
+    texts: Sequence[str],
+    settings: Training,
+    *,
+    model: str,
+    small: SmallModel | None,
+    template: str,
+    seed: int,
+    device: str,
+) -> Path:
+    """The folder of the fine-tuned reference: of a hub model by name, or of a small one made on the spot."""
+
+    def make(folder: Path) -> None:
+        start: str | Path = model
+        if small is not None:
+            start = folder / "start"
+            make_small_model(texts, small, template=template, seed=seed, out=start)
+        run_sft(start, texts, settings, template=template, seed=seed, device=device, out=folder)
+
+    return stages.run("sft", depends, make)
 
 
 def run_dpo(
