@@ -295,6 +295,17 @@ def test_an_unreadable_file_is_a_named_error(tmp_path: Path, case: str) -> None:
         read_pool(tmp_path / name)
 
 
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No waiting for a hub that is out of reach."""
+    import datasets
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+
+
+@pytest.mark.usefixtures("offline")
 @pytest.mark.parametrize("read", [read_pool, detect_format, column_mapping_choices])
 @pytest.mark.parametrize("name", ["missing.jsonl", "someone/some-set", "x" * 5000])
 def test_a_missing_file_is_a_named_error(tmp_path: Path, read: Any, name: str) -> None:
@@ -304,9 +315,10 @@ def test_a_missing_file_is_a_named_error(tmp_path: Path, read: Any, name: str) -
         read(name)
 
 
-def test_a_hub_name_without_the_package_says_what_it_needs() -> None:
-    with pytest.raises(PoolError, match=r"does not exist.*optional `datasets` package and network"):
-        read_pool("someone/some-set")
+@pytest.mark.usefixtures("offline")
+def test_a_hub_name_that_cannot_be_loaded_says_so_and_what_else_to_do() -> None:
+    with pytest.raises(PoolError, match=r"does not exist here, and no dataset of that name.*download the dataset"):
+        read_pool("someone/some-set-that-is-not-there")
 
 
 def test_an_empty_folder_and_an_unknown_format_name_are_named_errors(tmp_path: Path) -> None:

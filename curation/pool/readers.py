@@ -31,7 +31,7 @@ __all__ = ["FIELDS", "FORMATS", "MappingChoices", "column_mapping_choices", "det
 def read_pool(
     path: str | Path, *, format: str = "auto", mapping: dict[str, str] | None = None, name: str | None = None
 ) -> PoolFile:
-    """The pool in a file, in a folder of data files, or (with the optional `datasets` package) on the hub.
+    """The pool in a file, in a folder of data files, or on the hub.
 
     format: one of FORMATS or `auto`. mapping: field -> column of a flat file; giving one implies `flat` under `auto`.
     Unusable rows become `rejects` with line and reason. Raises PoolError when nothing can be read: missing, empty or

@@ -1,9 +1,8 @@
-"""Where rows come from: one file, a folder of data files, or a dataset of the hub (optional `datasets` package)."""
+"""Where rows come from: one file, a folder of data files, or a dataset of the hub."""
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -95,13 +94,8 @@ def _folder_rows(folder: Path, files: list[Path]) -> Iterator[Row]:
 
 
 def _hub(name: str) -> Source:
-    spec = importlib.util.find_spec("datasets")
-    installed = spec is not None and spec.origin is not None  # a folder named datasets has a spec without an origin
-    if not _HUB_NAME.fullmatch(name) or not installed:
-        raise PoolError(
-            f"{name} does not exist; check the path. Datasets by hub name need the optional `datasets` package and "
-            "network access: install it, or download the dataset and give its folder."
-        )
+    if not _HUB_NAME.fullmatch(name):
+        raise PoolError(f"{name} does not exist; check the path.")
     return Source(_hub_rows(name), name, name.replace("/", "-"), (f"read the dataset {name} from the hub",))
 
 
@@ -111,7 +105,10 @@ def _hub_rows(name: str) -> Iterator[Row]:
         loaded = datasets.load_dataset(name)
     except (OSError, ValueError) as error:  # its own errors derive from these: not found, offline, no such config
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise PoolError(f"{name} is neither a file here nor a dataset that can be loaded ({reason}).") from error
+        raise PoolError(
+            f"{name} does not exist here, and no dataset of that name can be loaded ({reason}); check the path, or "
+            "download the dataset and give its folder."
+        ) from error
     splits = loaded.values() if isinstance(loaded, dict) else [loaded]
     number = 0
     for split in splits:
