@@ -10,6 +10,8 @@ import numpy as np
 
 from curation.batch import BatchFolder, read_criterion, read_selected
 from curation.design.criterion import cholesky
+from curation.pool.limits import cost_parts
+from curation.pool.schema import Pool
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,8 @@ class Kept:
     """A batch without its rejected pairs.
 
     criterion: f of what is kept, nan where the folder does not hold its criterion. least: information about the Fisher
-    direction that lost most, as a share of the plan's. strata: labels of each. undecided: pairs.
+    direction that lost most, as a share of the plan's. strata: labels of each. undecided: pairs. cost: of the labels,
+    in units of the batch's cost, None where labels cost alike.
     """
 
     pairs: int
@@ -26,6 +29,7 @@ class Kept:
     least: float
     strata: dict[str, int]
     undecided: int
+    cost: float | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,8 @@ class Price:
             ("labels to pay", f"{a.labels:,}", f"{b.labels:,}"),
             ("undecided", f"{a.undecided:,}", f"{b.undecided:,}"),
         ]
+        if a.cost is not None and b.cost is not None:
+            out.insert(2, ("cost", f"{a.cost:,.6g}", f"{b.cost:,.6g}"))
         if np.isfinite(a.criterion):
             out += [
                 ("criterion (smaller is better)", f"{a.criterion:.4g}", f"{b.criterion:.4g} ({self.rise:+.2%})"),
@@ -60,10 +66,18 @@ class Price:
         return out
 
 
-def price_of(batch: BatchFolder, decisions: Mapping[str, object], pair_ids: Iterable[str], decision: str) -> Price:
+def price_of(
+    batch: BatchFolder,
+    decisions: Mapping[str, object],
+    pair_ids: Iterable[str],
+    decision: str,
+    *,
+    costs: Mapping[str, float] | None = None,
+) -> Price:
     """The price of one decision for many pairs of a batch. decisions: pair_id -> the decision that holds.
 
-    A pair counts as kept until it is rejected: undecided and flagged pairs may still go out.
+    costs: pair_id -> cost of one label, of `label_costs`. A pair counts as kept until it is rejected: undecided and
+    flagged pairs may still go out.
     """
     words = {key: str(getattr(made, "decision", made)) for key, made in decisions.items()}
     wanted = set(pair_ids)
@@ -73,14 +87,34 @@ def price_of(batch: BatchFolder, decisions: Mapping[str, object], pair_ids: Iter
         for key in wanted
         if words.get(key, "clear") not in ("clear", decision)
     )
-    told = _Teller(batch)
+    told = _Teller(batch, costs)
     return Price(told(words), told(after), dict(overruled))
+
+
+def label_costs(batch: BatchFolder, pool: Pool) -> dict[str, float] | None:
+    """pair_id -> what one label costs, for a batch with a cost; None where labels cost alike. Raises PoolError."""
+    name = batch.manifest["settings"].get("cost")
+    if not name:
+        return None
+    prompts, responses = (np.nan_to_num(part) for part in cost_parts(pool, name))
+    places: dict[str, tuple[int, dict[str, int]]] = {}
+    row = 0
+    for x, prompt in enumerate(pool.prompts):
+        places[prompt.prompt_id] = x, {r.response_id: row + k for k, r in enumerate(prompt.responses)}
+        row += len(prompt.responses)
+    found = {}
+    for record in batch.records:
+        x, rows = places[record["prompt_id"]]
+        both = responses[rows[record["response_a_id"]]] + responses[rows[record["response_b_id"]]]
+        found[record["pair_id"]] = float(prompts[x] + both)
+    return found
 
 
 class _Teller:
     """Figures of a batch under given decisions; its files are read once."""
 
-    def __init__(self, batch: BatchFolder) -> None:
+    def __init__(self, batch: BatchFolder, costs: Mapping[str, float] | None) -> None:
+        self.costs = costs
         self.records = batch.records
         self.n = float(batch.manifest["labels"])
         self.stored = read_criterion(batch.path)
@@ -119,4 +153,5 @@ class _Teller:
             least=least,
             strata=dict(strata),
             undecided=sum(words.get(record["pair_id"], "clear") == "clear" for record in self.records),
+            cost=None if self.costs is None else sum(self.costs[r["pair_id"]] * r["copies"] for r in kept),
         )

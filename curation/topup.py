@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from curation.batch import SPACE, BatchFolder, read_batch
 from curation.errors import BatchError
 from curation.handover import record_batch, save_for_review
-from curation.pipeline import prepare, solve
+from curation.pipeline import pair_numbers, prepare, solve
 from curation.pool.pair_lists import LocalPair, pairs_by_id
 from curation.pool.schema import Pool
 from curation.representation.space import Space
@@ -23,7 +23,10 @@ from curation.review.store import Store
 from curation.settings import DesignSettings, SpaceSettings
 
 if TYPE_CHECKING:
-    from curation.pipeline import Prepared
+    import numpy as np
+
+    from curation.insight.explain import Replacement
+    from curation.pipeline import Prepared, Solved
 
 REPLACED = "replaced by a better pair"
 
@@ -60,7 +63,9 @@ def top_up(
     if not rejected:
         raise BatchError(f"batch {batch.batch_id} has no rejected pair, so there is nothing to fill up.")
     kept = [key for key, word in words.items() if word == "approve"]
-    return _again(batch, pool, features, kept, rejected, (), who=who, store=store, prepared=prepared)
+    again = _solve_again(batch, pool, features, kept, rejected, (), prepared=prepared)
+    _still(batch, store, rejected)
+    return _saved(batch, again, who=who, store=store)
 
 
 def reject_and_replace(
@@ -77,21 +82,61 @@ def reject_and_replace(
 ) -> ToppedUp:
     """Reject one pair and go on with a batch in which `replacement` has its place; every other pair stays.
 
-    Raises StoreError where somebody decided the pair since `expected_version`, BatchError where it is not in the batch.
+    Nothing is written before the new batch has been solved. Raises StoreError where somebody decided the pair since
+    `expected_version`, BatchError where it is not in the batch or the replacement was rejected or excluded before.
     """
     store.require(who, "reviewer")
     batch = read_batch(folder)
     if pair_id not in {record["pair_id"] for record in batch.records}:
         raise BatchError(f"pair {pair_id} is not in batch {batch.batch_id}; choose one of its pairs.")
+    words = {key: made.decision for key, made in store.decisions(batch.batch_id).items()}
+    gone = {key for key, word in words.items() if word == "reject"} | {pair_id}
+    if replacement in excluded_pairs(batch) or replacement in _local(pool, gone):
+        raise BatchError("this replacement was rejected or excluded before; reload the page for another.")
+    kept = [record["pair_id"] for record in batch.records if record["pair_id"] not in gone]
+    again = _solve_again(batch, pool, features, kept, sorted(gone), (replacement,), prepared=prepared)
+    _still(batch, store, gone)
     record_batch(store, batch, who=who)
     store.decide(batch.batch_id, pair_id, "reject", who=who, reason=REPLACED, expected_version=expected_version)
-    words = {key: made.decision for key, made in store.decisions(batch.batch_id).items()}
-    rejected = [key for key, word in words.items() if word == "reject"]
-    kept = [record["pair_id"] for record in batch.records if record["pair_id"] not in rejected]
-    return _again(batch, pool, features, kept, rejected, (replacement,), who=who, store=store, prepared=prepared)
+    return _saved(batch, again, who=who, store=store)
 
 
-def _again(
+def excluded_pairs(batch: BatchFolder) -> set[LocalPair]:
+    """Pairs that were kept out when the batch was solved: given exclusions, and what was rejected before it."""
+    return {(int(x), int(i), int(j)) for x, i, j in batch.manifest["excluded"]}
+
+
+def replacement_in(
+    solved: Solved, batch: BatchFolder, pairs: np.ndarray, copies: np.ndarray, dropped: int
+) -> Replacement | None:
+    """The best pair to take for one label of pair number `dropped`, never one the batch excluded; None without any.
+
+    pairs, copies: (m,) the batch's in the geometry of `solved`, a design of the same space and settings.
+    """
+    import torch
+
+    from curation.insight.explain import best_replacement
+
+    geometry, feasible = solved.prepared.geometry, solved.feasible
+    closed = pair_numbers(geometry, sorted(excluded_pairs(batch)))
+    if closed:
+        blocked = torch.zeros(geometry.pairs, dtype=torch.bool, device=geometry.device)
+        blocked[torch.as_tensor(closed, device=geometry.device)] = True
+        both = blocked if feasible.blocked is None else blocked | feasible.blocked
+        feasible = replace(feasible, blocked=both, memory=dict(feasible.memory))
+    information = geometry.information_of(torch.as_tensor(pairs), torch.as_tensor(copies / feasible.labels))
+    return best_replacement(solved.criterion, feasible, information, pairs, dropped, copies=copies)
+
+
+def _still(batch: BatchFolder, store: Store, rejected: Collection[str]) -> None:
+    """Solving takes a while: what was rejected meanwhile must not stay in the new batch."""
+    now = {key for key, made in store.decisions(batch.batch_id).items() if made.decision == "reject"}
+    late = now - set(rejected)
+    if late:
+        raise BatchError(f"{len(late)} pairs were rejected meanwhile, so nothing was written; do it again.")
+
+
+def _solve_again(
     batch: BatchFolder,
     pool: Pool,
     features: str | Path,
@@ -99,10 +144,9 @@ def _again(
     rejected: Sequence[str],
     added: Sequence[LocalPair],
     *,
-    who: str,
-    store: Store,
     prepared: Prepared | None,
-) -> ToppedUp:
+) -> tuple[Solved, list[LocalPair], list[LocalPair]]:
+    """The design that goes on, with its pins and exclusions; writes nothing."""
     manifest = batch.manifest
     if pool.fingerprint != manifest["pool"]["fingerprint"]:
         raise BatchError(
@@ -125,13 +169,19 @@ def _again(
         )
     gone = _local(pool, rejected)
     pinned = sorted({*_local(pool, kept), *added} - set(gone))
-    excluded = sorted({*(tuple(pair) for pair in manifest["excluded"]), *gone} - set(pinned))
+    excluded = sorted({*excluded_pairs(batch), *gone} - set(pinned))
     labels = manifest["labels"] if settings.cost is None else settings.budget
     if settings.cost is None and len(pinned) > labels:
         raise BatchError(f"{len(pinned)} pairs stay, over the {labels:g} labels of the batch; reject more of them.")
     repeats = manifest["overlap_labels"]
     share = (repeats + 0.5) / settings.budget if repeats and settings.cost is None else repeats / settings.budget
-    solved = solve(prepared, settings, overlap=share, pinned=pinned, excluded=excluded)
+    return solve(prepared, settings, overlap=share, pinned=pinned, excluded=excluded), pinned, excluded
+
+
+def _saved(
+    batch: BatchFolder, again: tuple[Solved, list[LocalPair], list[LocalPair]], *, who: str, store: Store
+) -> ToppedUp:
+    solved, pinned, excluded = again
     made = save_for_review(solved, pinned=pinned, excluded=excluded, store=store, who=who)
     carried = carry_over(batch, made, store, who=who)
     before = {record["pair_id"] for record in batch.records}
@@ -140,7 +190,10 @@ def _again(
 
 
 def carry_over(old: BatchFolder, new: BatchFolder, store: Store, *, who: str) -> int:
-    """Approvals and flags of pairs that both batches hold, as one act of `who`; what was decided there stays."""
+    """Approvals and flags of pairs that both batches hold, written by `who`; what was decided there stays.
+
+    Undo passes them by: they are decided anew where they are wrong.
+    """
     present = {record["pair_id"] for record in new.records}
     known = store.decisions(new.batch_id)
     taken = [
@@ -149,7 +202,7 @@ def carry_over(old: BatchFolder, new: BatchFolder, store: Store, *, who: str) ->
         if key in present and key not in known and made.decision in ("approve", "flag")
     ]
     if taken:
-        store.record_decisions(new.batch_id, taken, who=who)
+        store.record_decisions(new.batch_id, taken, who=who, carried=True)
     return len(taken)
 
 

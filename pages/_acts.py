@@ -3,26 +3,40 @@
 import pandas as pd
 import streamlit as st
 
-from curation.acts import price_of
+from curation.acts import label_costs, price_of
 from curation.batch import BatchFolder
 from curation.errors import CurationError
+from curation.review.decisions import Decision
 from curation.topup import reject_and_replace, top_up
-from pages._batches import live_decisions
 from pages._shared import features_path, guarded, open_pool, prepared_pool, review_store, reviewer, set_page_state
 from pages._widgets import escaped
 
 WORDS = {"approve": "Approve", "reject": "Reject", "flag": "Flag"}
 
 
-def act_on_shown(batch: BatchFolder, keys: list[str], words: dict[str, str], reasons: tuple[str, ...]) -> None:
+def act_on_shown(
+    batch: BatchFolder,
+    keys: list[str],
+    words: dict[str, str],
+    decisions: dict[str, Decision],
+    reasons: tuple[str, ...],
+) -> None:
     """One decision for every pair the filters show: what it changes is shown first, one undo takes it back."""
-    if st.button(f"Act on the {len(keys):,} shown", key="act", width="stretch", disabled=not keys):
-        act_dialog(batch, keys, words, reasons)
+    opened = st.button(f"Act on the {len(keys):,} shown", key="act", width="stretch", disabled=not keys)
+    st.session_state["acting"] = opened  # others' decisions do not close the dialog
+    if opened:
+        act_dialog(batch, keys, words, decisions, reasons)
 
 
-@st.dialog("One decision for everything shown", width="large")
-def act_dialog(batch: BatchFolder, keys: list[str], words: dict[str, str], reasons: tuple[str, ...]) -> None:
-    """Choose, see the price, write."""
+@st.dialog("One decision for everything shown", width="large", on_dismiss="rerun")
+def act_dialog(
+    batch: BatchFolder,
+    keys: list[str],
+    words: dict[str, str],
+    decisions: dict[str, Decision],
+    reasons: tuple[str, ...],
+) -> None:
+    """Choose, see the price, write. decisions: as the person has seen them, whatever others decide meanwhile."""
     decision = st.radio("Decision", list(WORDS), format_func=WORDS.__getitem__, horizontal=True, key="act_decision")
     reason = st.selectbox("Reason", reasons, key="act_reason") if decision == "reject" else None
     decided = [key for key in keys if words[key] != "undecided"]
@@ -31,8 +45,7 @@ def act_dialog(batch: BatchFolder, keys: list[str], words: dict[str, str], reaso
     if not chosen:
         st.caption("All of them are decided already.")
         return
-    decisions = live_decisions(batch.batch_id)
-    price = guarded(lambda: price_of(batch, decisions, chosen, decision))
+    price = guarded(lambda: price_of(batch, decisions, chosen, decision, costs=label_costs(batch, open_pool().pool)))
     st.table(pd.DataFrame(price.rows(), columns=["what", "now", "after"]).set_index("what"))
     for who, count in sorted(price.overruled.items()):
         st.caption(f"{count:,} of them {escaped(who)} has decided otherwise; that stays in the history.")
@@ -64,7 +77,8 @@ def replace_button(batch: BatchFolder, pair_id: str, local: tuple[int, int, int]
                     expected_version=version, prepared=prepared_pool(),
                 )
             )  # fmt: skip
-        go_on(made.batch.batch_id, made.sentence())
+        st.session_state.setdefault("came_from", {})[made.batch.batch_id] = batch.batch_id
+        go_on(made.batch.batch_id, f"{made.sentence()} Undo goes back.")
 
 
 def top_up_button(batch: BatchFolder, words: dict[str, str]) -> None:
@@ -88,7 +102,28 @@ def top_up_button(batch: BatchFolder, words: dict[str, str]) -> None:
 
 def go_on(batch_id: str, message: str) -> None:
     """Show another batch of this pool."""
-    set_page_state("batch", batch_id)
-    set_page_state("pair", None)
+    show_batch(batch_id, None)
     st.session_state["review_message"] = message
     st.rerun()
+
+
+def show_batch(batch_id: str, pair: str | None) -> None:
+    """The batch and pair of the next run."""
+    set_page_state("batch", batch_id)
+    set_page_state("pair", pair)
+
+
+def undo(batch: BatchFolder) -> None:
+    """Take back this person's last action; where a replacement made this batch, go back to the one before."""
+    try:
+        back, place = review_store().undo_action(batch.batch_id, who=reviewer()), batch.batch_id
+        if not back:
+            place = st.session_state.get("came_from", {}).pop(batch.batch_id, place)
+            back = review_store().undo_action(place, who=reviewer()) if place != batch.batch_id else []
+    except CurationError as error:
+        st.session_state["review_message"] = str(error)
+        return
+    count = f"{len(back):,} decision{'s' if len(back) > 1 else ''}"
+    st.session_state["review_message"] = f"Taken back: {count}." if back else "There is nothing of yours to take back."
+    if back:
+        show_batch(place, back[-1].pair_id)

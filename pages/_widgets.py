@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 import streamlit as st
-import torch
 
 from curation.audit import pair_labels, solved_settings
 from curation.batch import BatchFolder
-from curation.insight.explain import best_replacement
 from curation.pipeline import Solved
 from curation.pool.schema import prompt_text
+from curation.topup import replacement_in
 from pages._batches import saved_batch
 from pages._shared import guarded, page_state, review_store, set_page_state, solved_view
 
@@ -37,7 +36,9 @@ def batch_choice() -> Path:
         settings = stored.settings
         return f"{first}: {stored.budget:g} labels, ridge {settings['ridge']:g}, seed {settings['seed']} ({key[:8]})"
 
-    chosen = st.selectbox("Batch", options, index, format_func=title, key=f"batch_{present.batch_id}_{len(options)}")
+    chosen = st.selectbox(
+        "Batch", options, index, format_func=title, key=f"batch_{present.batch_id}_{len(options)}_{wanted}"
+    )
     if chosen != (wanted or present.batch_id):
         set_page_state("batch", None if chosen == present.batch_id else chosen)
         set_page_state("pair", None)
@@ -53,12 +54,7 @@ def replacement_for(record: dict[str, Any], batch: BatchFolder, *, blind: bool) 
         st.caption("Best replacement: shown for batches of the present settings only.")
         return None
     pairs, copies = pairs_of(solved, batch)
-    information = solved.feasible.geometry.information_of(
-        torch.as_tensor(pairs), torch.as_tensor(copies / solved.feasible.labels)
-    )
-    found = best_replacement(
-        solved.criterion, solved.feasible, information, pairs, pair_number(solved, record), copies=copies
-    )
+    found = replacement_in(solved, batch, pairs, copies, pair_number(solved, record))
     if found is None:
         st.caption("Best replacement: no other pair is admissible here (the prompt offers none, or its cap is met).")
         return None

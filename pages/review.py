@@ -9,7 +9,8 @@ from curation.errors import CurationError
 from curation.insight.text_diff import sentence_diff, similarity
 from curation.pool.schema import prompt_text
 from curation.queue import SORTS, STATES, Filter, decision_words, next_pair
-from pages._acts import act_on_shown, replace_button, top_up_button
+from curation.review.decisions import Decision
+from pages._acts import act_on_shown, replace_button, top_up_button, undo
 from pages._batches import batch_at, live_decisions
 from pages._comments import comments
 from pages._shared import header, page_state, review_store, reviewer, set_page_state
@@ -43,19 +44,6 @@ def decide(
         return
     if decision != "clear":
         set_page_state("pair", following)
-
-
-def undo(batch: BatchFolder) -> None:
-    """Take back this person's last action."""
-    try:
-        back = review_store().undo_action(batch.batch_id, who=reviewer())
-        st.session_state["review_message"] = (
-            f"Taken back: {len(back)} decisions." if back else "There is nothing of yours to take back."
-        )
-        if back:
-            set_page_state("pair", back[-1].pair_id)
-    except CurationError as error:
-        st.session_state["review_message"] = str(error)
 
 
 def go_to(key: str | None) -> None:
@@ -151,8 +139,11 @@ def figures(record: Record, batch: BatchFolder, blind: bool, version: int) -> No
 
 @st.fragment(run_every="3s")
 def watch(batch_id: str, seen: int) -> None:
-    """Show the page anew when somebody else has decided. seen: entries of the batch that the page knows."""
-    if sum(made.version for made in live_decisions(batch_id).values()) != seen:
+    """Show the page anew when somebody else has decided; not under an open dialog, which would close.
+
+    seen: entries of the batch that the page knows.
+    """
+    if not st.session_state.get("acting") and sum(made.version for made in live_decisions(batch_id).values()) != seen:
         st.rerun()
 
 
@@ -193,6 +184,37 @@ def table(queue, place: int, current: str | None) -> None:
         st.rerun()
 
 
+def kept_in_view(batch: BatchFolder, wanted: Filter, keys: list[str], words: dict[str, str]) -> str | None:
+    """The pair to show: the one in view stays, even where somebody's decision takes it out of the filters, until this
+    person moves on or filters anew; a key pressed now must not decide a pair that was put in its place."""
+    current, asked = page_state("pair"), (batch.batch_id, wanted)
+    same = st.session_state.get("review_asked") == asked
+    st.session_state["review_asked"] = asked
+    if current in keys or (same and current in words):
+        return current
+    found = next_pair(keys, words, None)
+    set_page_state("pair", found)
+    return found
+
+
+def version_seen(batch: BatchFolder, key: str, made: Decision | None) -> int:
+    """The version of the pair this person has seen; what somebody else decides meanwhile is shown and must be read."""
+    now = made.version if made is not None else 0
+    place, seen = st.session_state.get("review_seen", (None, now))
+    if place != (batch.batch_id, key) or made is None or made.who == reviewer():
+        seen = now
+    st.session_state["review_seen"] = ((batch.batch_id, key), seen)
+    if made is not None and seen != now:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.warning(
+                f"{escaped(made.who)} decided this pair while you had it open: "
+                f"{MARKS.get(made.decision, '· undecided again')}.",
+                icon=":material/group:",
+            )
+            st.button("I have seen it", key="seen", on_click=st.session_state.pop, args=("review_seen",))
+    return int(seen)
+
+
 header("Review", "Why this pair? Every decision is kept the moment it is made.")
 folder = batch_choice()
 batch, queue_table = batch_at(folder)
@@ -206,15 +228,14 @@ with side:
     tally(words)
     watch(batch.batch_id, sum(made.version for made in decisions.values()))
     blind = st.toggle("Blind: hide generators", key="blind")
-    queue = queue_table.select(words, queue_filter(batch))
+    wanted = queue_filter(batch)
+    queue = queue_table.select(words, wanted)
     keys = queue["pair_id"].tolist()
-    current = page_state("pair")
-    if current not in keys:
-        current = next_pair(keys, words, None)
+    current = kept_in_view(batch, wanted, keys, words)
     st.caption(f"{len(keys):,} pairs in the queue")
     if keys:
         table(queue, keys.index(current) if current in keys else 0, current)
-    act_on_shown(batch, keys, words, REASONS)
+    act_on_shown(batch, keys, words, decisions, REASONS)
     st.button(
         "Undo my last action",
         key="undo",
@@ -231,9 +252,10 @@ with main:
         st.stop()
     record = next(r for r in batch.records if r["pair_id"] == current)
     made = decisions.get(current)
-    version = made.version if made is not None else 0
+    version = version_seen(batch, current, made)
     following = next_pair(keys, {**words, current: "decided"}, current)
-    before = keys[keys.index(current) - 1]
+    place = keys.index(current) if current in keys else None
+    before = keys[(place or 0) - 1] if keys else current
     with st.container(horizontal=True):
         args = (batch, current)
         st.button(
@@ -245,16 +267,6 @@ with main:
             on_click=decide,
             args=(*args, "approve", version, following, None),
         )
-        with st.popover("Reject", icon=":material/close:"):
-            st.caption("A rejection says why.")
-            for n, reason in enumerate(REASONS):
-                st.button(
-                    reason,
-                    key=f"reject_{n}",
-                    on_click=decide,
-                    args=(*args, "reject", version, following, reason),
-                    width="stretch",
-                )
         st.button(
             "Flag",
             key="flag",
@@ -272,13 +284,25 @@ with main:
         )
         st.button("Back", key="back", shortcut="b", on_click=go_to, args=(before,))
         st.button("Next", key="next", shortcut="n", on_click=go_to, args=(following,))
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown("Reject:", width="content")
+        for n, reason in enumerate(REASONS):
+            st.button(
+                reason,
+                key=f"reject_{n}",
+                type="tertiary",
+                shortcut=str(n + 1),
+                on_click=decide,
+                args=(*args, "reject", version, following, reason),
+            )
     if made is not None and words[current] != "undecided":
         why = f": {made.reason}" if made.reason else ""
         st.caption(
             f"{MARKS[words[current]]} by {escaped(made.who)} at {made.at:%Y-%m-%d %H:%M} UTC{escaped(why)}"
             + (f" ({escaped(made.note)})" if made.note else "")
         )
-    st.subheader(f"Prompt ({keys.index(current) + 1:,} of {len(keys):,})")
+    where = f"{place + 1:,} of {len(keys):,}" if place is not None else "no longer in this queue"
+    st.subheader(f"Prompt ({where})")
     show_text(prompt_text(record["prompt"]), height=150 if len(prompt_text(record["prompt"])) > 300 else None)
     responses(record, blind)
     figures(record, batch, blind, version)

@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy import event
 
-from curation.acts import price_of
+from curation.acts import label_costs, price_of
 from curation.audit import save_batch
 from curation.batch import read_batch, read_criterion, read_selected
+from curation.constraints import pair_costs
 from curation.errors import BatchError, CurationError, StoreError
 from curation.handover import record_batch
 from curation.insight.explain import best_replacement
@@ -23,7 +25,7 @@ from curation.pool.schema import Pool
 from curation.representation.features_file import write_features
 from curation.review.store import open_store
 from curation.settings import DesignSettings, SpaceSettings
-from curation.topup import REPLACED, reject_and_replace, settings_of, top_up
+from curation.topup import REPLACED, reject_and_replace, replacement_in, settings_of, top_up
 from tests.pools import ROOT
 
 SPACE = SpaceSettings(dim=5)
@@ -136,6 +138,48 @@ def test_one_undo_takes_an_act_back_and_a_conflict_writes_nothing(desk: Any) -> 
     assert words == {"clear", "flag"}
 
 
+def test_where_labels_cost_differently_the_price_says_what_they_cost(solved: dict[str, Any], tmp_path: Path) -> None:
+    made = solve(
+        solved["made"].prepared, DesignSettings(budget=0.5, ridge=1.0, cost="characters"), with_baselines=False
+    )
+    save_batch(made, tmp_path / "batch")
+    batch = read_batch(tmp_path / "batch")
+    costs = label_costs(batch, solved["pool"])
+    assert costs is not None
+    every = pair_costs(solved["pool"], made.prepared.geometry, "characters")
+    assert sorted(costs.values()) == pytest.approx(sorted(every[made.batch.pairs]))
+    price = price_of(batch, {}, ids(batch)[:3], "reject", costs=costs)
+    assert price.before.cost == pytest.approx(batch.manifest["cost_total"])
+    assert (
+        price.before.cost - price.after.cost
+        == pytest.approx(  # type: ignore[operator]
+            sum(costs[record["pair_id"]] * record["copies"] for record in batch.records[:3])
+        )
+    )
+    assert "cost" in [row[0] for row in price.rows()]
+    assert label_costs(read_batch(solved["folder"]), solved["pool"]) is None
+
+
+def test_an_act_on_thousands_of_pairs_is_taken_back_with_a_handful_of_queries(desk: Any) -> None:
+    _, store = desk
+    batch_id, count = store.batches()[0].batch_id, [0]
+    many = [f"{n:016x}" for n in range(3000)]
+    store.decide_many(batch_id, many, "approve", who="ana")
+    store.decide(batch_id, many[0], "flag", who="bea")
+
+    def counted(*_: Any) -> None:
+        count[0] += 1
+
+    event.listen(store._engine, "before_cursor_execute", counted)
+    back = store.undo_action(batch_id, who="ana")
+    event.remove(store._engine, "before_cursor_execute", counted)
+    assert count[0] < 30
+    assert len(back) == len(many) - 1
+    words = store.decisions(batch_id)
+    assert words[many[0]].decision == "flag", "bea's decision stays"
+    assert {words[key].decision for key in many[1:]} == {"clear"}
+
+
 # --- going on ---
 
 
@@ -158,6 +202,10 @@ def test_filling_up_keeps_what_was_approved_drops_what_was_rejected_and_spends_a
     assert {d.who for d in carried.values()} == {"cat"}
     assert all(f"approve by bea in batch {batch.batch_id}" == d.note for d in carried.values())
     assert made.carried == 10
+    assert store.undo_action(made.batch.batch_id, who="cat") == [], "what came over is no act of cat's to take back"
+    store.decide(made.batch.batch_id, every[6], "flag", who="cat")
+    store.undo_action(made.batch.batch_id, who="cat")
+    assert store.decisions(made.batch.batch_id)[every[6]].decision == "approve"
     manifest = made.batch.manifest
     assert manifest["settings"] == batch.manifest["settings"]
     assert manifest["space"]["fingerprint"] == batch.manifest["space"]["fingerprint"]
@@ -188,8 +236,60 @@ def test_rejecting_and_replacing_changes_one_pair_for_the_one_named(desk: Any, s
     held = store.decisions(batch.batch_id)[key]
     assert (held.decision, held.reason, held.who) == ("reject", REPLACED, "cat")
     assert done.batch.manifest["realised"] == pytest.approx(made.realised * (1 + best.net), rel=1e-6)
-    with pytest.raises(StoreError, match="cat"):
-        reject_and_replace(batch.path, pool, solved["features"], key, new, who="bea", store=store, expected_version=0)
+    assert store.undo_action(done.batch.batch_id, who="cat") == []
+    number = made.prepared.geometry.number
+    pairs = np.sort([number(*local) for local in _locals(pool, done.batch)])
+    copies = np.ones(len(pairs), dtype=int)
+    found = [replacement_in(made, done.batch, pairs, copies, int(pair)) for pair in pairs]
+    assert dropped not in {one.pair for one in found if one is not None}, "a rejected pair is not offered again"
+    with pytest.raises(BatchError, match="rejected or excluded before"):
+        reject_and_replace(
+            done.batch.path, pool, solved["features"], added["pair_id"], old, who="bea", store=store, expected_version=0
+        )
+    assert added["pair_id"] not in store.decisions(done.batch.batch_id)
+
+
+def test_a_replacement_that_is_refused_leaves_everything_as_it_was(desk: Any, solved: dict[str, Any]) -> None:
+    batch, store = desk
+    key, pool = ids(batch)[0], solved["pool"]
+    free = next(local for local in ((x, 0, 1) for x in range(40)) if local not in _locals(pool, batch))
+    with pytest.raises(BatchError, match="give the pool it was made from"):
+        reject_and_replace(
+            batch.path, Pool(pool.prompts[:20], name="other"), solved["features"], key, free, who="cat", store=store
+        )
+    store.decide(batch.batch_id, key, "approve", who="bea")
+    with pytest.raises(StoreError, match="bea"):
+        reject_and_replace(batch.path, pool, solved["features"], key, free, who="cat", store=store, expected_version=0)
+    assert {k: d.decision for k, d in store.decisions(batch.batch_id).items()} == {key: "approve"}
+    assert [stored.batch_id for stored in store.batches()] == [batch.batch_id]
+
+
+def test_a_pair_rejected_while_the_batch_was_solved_does_not_stay(
+    desk: Any, solved: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch, store = desk
+    every = ids(batch)
+    store.decide(batch.batch_id, every[0], "reject", who="bea", reason="other")
+    store.decide_many(batch.batch_id, every[1:], "approve", who="bea")
+
+    def slow(*given: Any, **options: Any) -> Any:
+        store.decide(batch.batch_id, every[1], "reject", who="ana", reason="other")
+        return solve(*given, **options)
+
+    monkeypatch.setattr("curation.topup.solve", slow)
+    with pytest.raises(BatchError, match="1 pairs were rejected meanwhile"):
+        top_up(batch.path, solved["pool"], solved["features"], who="cat", store=store)
+    assert [stored.batch_id for stored in store.batches()] == [batch.batch_id]
+
+
+def _locals(pool: Pool, batch: Any) -> set[tuple[int, int, int]]:
+    place = {prompt.prompt_id: (x, [r.response_id for r in prompt.responses]) for x, prompt in enumerate(pool.prompts)}
+    found = set()
+    for record in batch.records:
+        x, names = place[record["prompt_id"]]
+        i, j = sorted((names.index(record["response_a_id"]), names.index(record["response_b_id"])))
+        found.add((x, i, j))
+    return found
 
 
 def _local(pool: Pool, made: Any, number: int) -> tuple[int, int, int]:

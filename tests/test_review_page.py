@@ -74,7 +74,16 @@ def test_keys_decide_move_and_take_back(page, home):
     assert sorted(words(home).values()) == ["approve", "flag"]
     press(page, "u")
     assert sorted(words(home).values()) == ["approve", "clear"]
-    assert "Taken back: 1 decisions." in page.inner_text("[data-testid='stMain']")
+    assert "Taken back: 1 decision." in page.inner_text("[data-testid='stMain']")
+    press(page, "3")
+    assert sorted(words(home).values()) == ["approve", "reject"]
+    store, batch = desk(home)
+    assert "off topic or broken prompt" in {made.reason for made in store.decisions(batch.batch_id).values()}
+    store.close()
+    page.locator("[class*='st-key-note_'] input").click()
+    page.keyboard.type("a fan of 2 nouns")
+    settle(page)
+    assert sorted(words(home).values()).count("approve") == 1, "typing a note decides nothing"
     check(page, "review")
 
 
@@ -172,3 +181,54 @@ def test_two_reviewers_see_each_other_and_neither_overwrites_the_other(page, hom
     assert "bea" in page.inner_text("[data-testid='stMain']")
     other.get_by_text("1 of 24 decided").wait_for(timeout=30_000)  # without a click
     context.close()
+
+
+def test_the_price_of_an_act_binds_what_was_seen_whatever_others_decide_meanwhile(page, home):
+    page.get_by_role("button", name="Act on the 24 shown").click()
+    settle(page)
+    store, batch = desk(home)
+    key = batch.records[0]["pair_id"]
+    store.decide(batch.batch_id, key, "flag", who="bea")
+    page.wait_for_timeout(7000)
+    assert page.locator("[role=dialog]").is_visible(), "others' decisions do not close it"
+    page.locator(".st-key-act_confirm button").click()
+    settle(page)
+    assert words(home) == {key: "flag"}, "nothing was overwritten, nothing half written"
+    assert "bea" in page.inner_text("[data-testid='stMain']")
+    store.close()
+
+
+def test_a_pair_others_decide_stays_in_view_and_must_be_seen_before_it_is_decided(page, home):
+    page.locator(".st-key-filter_states input").click()
+    page.get_by_role("option", name="undecided").click()
+    page.keyboard.press("Escape")
+    settle(page)
+    store, batch = desk(home)
+    key = max(batch.records, key=lambda record: record["drop_cost"])["pair_id"]
+    store.decide(batch.batch_id, key, "flag", who="bea")
+    page.get_by_text("decided this pair while you had it open").wait_for(timeout=30_000)
+    settle(page)
+    assert f"pair {key}" in page.inner_text("[data-testid='stMain']"), "the same pair, though the filter leaves it out"
+    if SHOTS:
+        page.screenshot(path=f"{SHOTS}/review-conflict.png")
+    press(page, "a")
+    assert words(home) == {key: "flag"}
+    page.locator(".st-key-seen button").click()
+    settle(page)
+    press(page, "a")
+    assert words(home) == {key: "approve"}
+    assert shown(page) == 1, "on to the next"
+    store.close()
+
+
+def test_undo_takes_a_replacement_back_and_returns_to_the_batch_before(page, home):
+    page.get_by_role("button", name="Reject and take this one instead").click()
+    settle(page)
+    store, _ = desk(home)
+    old = store.batches()[-1].batch_id
+    assert [made.decision for made in store.decisions(old).values()] == ["reject"]
+    press(page, "u")
+    assert [made.decision for made in store.decisions(old).values()] == ["clear"]
+    assert "0 of 24 decided" in page.inner_text("[data-testid='stMain']")
+    assert f"batch={store.batches()[0].batch_id}" not in page.url
+    store.close()

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import cast
+from typing import Any, cast
 from uuid import uuid4
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, func, insert, select
 from sqlalchemy.orm import Session, aliased
 
 from curation.errors import StoreError
 from curation.review.decisions import Decision, DecisionWord, NewDecision
 from curation.review.tables import DecisionRow
+
+CARRIED = "carried-"  # begins the action of decisions that came over from another batch: nobody's act to take back
 
 
 def as_decision(row: DecisionRow) -> Decision:
@@ -52,29 +54,43 @@ def append(
     *,
     who: str,
     expected_versions: Mapping[str, int] | None = None,
+    carried: bool = False,
 ) -> list[DecisionRow]:
     """Add one entry per decision, in one act. Raises StoreError where a pair has moved on from the expected version.
 
     expected_versions: pair_id -> version the person was looking at (0: undecided); pairs not named are not checked.
+    carried: they came over from another batch, so that undo passes them by.
     """
     held = newest(session, batch_id, new[0].pair_id if len(new) == 1 else None)
-    at, action = datetime.now(UTC), uuid4().hex
-    rows = []
+    at, action = datetime.now(UTC), (CARRIED if carried else "") + uuid4().hex
+    rows: list[dict[str, Any]] = []
+    at_version: dict[str, int] = {}
     for decision in new:
         current = held.get(decision.pair_id)
-        version = current.version if current is not None else 0
+        version = at_version.get(decision.pair_id, current.version if current is not None else 0)
         expected = (expected_versions or {}).get(decision.pair_id)
         if expected is not None and expected != version:
             raise _conflict(decision.pair_id, current, expected)
-        row = DecisionRow(
-            batch_id=batch_id, pair_id=decision.pair_id, decision=decision.decision, reason=decision.reason,
-            note=decision.note, who=who, at=at, version=version + 1, action=action,
+        at_version[decision.pair_id] = version + 1
+        rows.append(
+            {
+                "batch_id": batch_id, "pair_id": decision.pair_id, "decision": decision.decision,
+                "reason": decision.reason, "note": decision.note, "who": who, "at": at, "version": version + 1,
+                "action": action, "undo_of": None,
+            }
         )  # fmt: skip
-        held[decision.pair_id] = row
-        rows.append(row)
-    session.add_all(rows)
-    session.flush()
-    return rows
+    return _written(session, rows, action)
+
+
+def _written(session: Session, rows: list[dict[str, Any]], action: str) -> list[DecisionRow]:
+    """Add the entries of one act and read them back with their numbers, in order: two statements however many."""
+    if not rows:
+        return []
+    session.execute(insert(DecisionRow), rows)
+    query = select(DecisionRow).where(DecisionRow.batch_id == rows[0]["batch_id"], DecisionRow.action == action)
+    if len(rows) == 1:
+        query = query.where(DecisionRow.pair_id == rows[0]["pair_id"])  # by the index, however long the history
+    return list(session.scalars(query.order_by(DecisionRow.id)))
 
 
 def undo_last(session: Session, batch_id: str, *, who: str) -> DecisionRow | None:
@@ -85,7 +101,10 @@ def undo_last(session: Session, batch_id: str, *, who: str) -> DecisionRow | Non
     target = session.scalars(_standing(batch_id, who).limit(1)).first()
     if target is None:
         return None
-    return _take_back(session, target, who=who, action=uuid4().hex)
+    done, refused = _take_back(session, [target], who=who)
+    if refused is not None:
+        raise refused
+    return done[0]
 
 
 def undo_last_action(session: Session, batch_id: str, *, who: str) -> list[DecisionRow]:
@@ -96,20 +115,18 @@ def undo_last_action(session: Session, batch_id: str, *, who: str) -> list[Decis
     last = session.scalars(_standing(batch_id, who).limit(1)).first()
     if last is None:
         return []
-    action, done = uuid4().hex, []
-    refused: StoreError | None = None
-    for target in session.scalars(_standing(batch_id, who).where(DecisionRow.action == last.action)).all():
-        try:
-            done.append(_take_back(session, target, who=who, action=action))
-        except StoreError as error:
-            refused = error
+    targets = session.scalars(_standing(batch_id, who).where(DecisionRow.action == last.action)).all()
+    done, refused = _take_back(session, targets, who=who)
     if refused is not None and not done:
         raise refused
     return done
 
 
 def _standing(batch_id: str, who: str | None) -> Select[DecisionRow]:
-    """Decisions that were not taken back (and do not themselves take one back), newest first."""
+    """Decisions that were not taken back (and do not themselves take one back), newest first.
+
+    who: this person's own acts only, without what was carried over; None: everybody's.
+    """
     undo = aliased(DecisionRow)
     query = select(DecisionRow).where(
         DecisionRow.batch_id == batch_id,
@@ -117,30 +134,58 @@ def _standing(batch_id: str, who: str | None) -> Select[DecisionRow]:
         ~select(undo.id).where(undo.undo_of == DecisionRow.id).exists(),
     )
     if who is not None:
-        query = query.where(DecisionRow.who == who)
+        query = query.where(DecisionRow.who == who, ~DecisionRow.action.startswith(CARRIED))
     return query.order_by(DecisionRow.id.desc())
 
 
-def _take_back(session: Session, target: DecisionRow, *, who: str, action: str) -> DecisionRow:
-    """Append the state before `target`, which must be the last standing decision of its pair."""
-    same_pair = _standing(target.batch_id, None).where(DecisionRow.pair_id == target.pair_id)
-    top = session.scalars(same_pair.order_by(None).order_by(DecisionRow.version.desc()).limit(1)).one()
-    if top.id != target.id:
-        raise StoreError(
-            f"pair {target.pair_id} was decided ({top.decision}) by {top.who} at {_when(top.at)} after your "
-            f"{target.decision}; taking yours back would overwrite theirs: decide the pair anew instead."
-        )
-    of_pair = select(DecisionRow).where(DecisionRow.batch_id == target.batch_id, DecisionRow.pair_id == target.pair_id)
-    before = session.scalars(of_pair.where(DecisionRow.version == target.version - 1)).one_or_none()
-    last = session.scalars(of_pair.order_by(DecisionRow.version.desc()).limit(1)).one()
-    row = DecisionRow(
-        batch_id=target.batch_id, pair_id=target.pair_id, decision=before.decision if before else "clear",
-        reason=before.reason if before else None, note=before.note if before else None, who=who,
-        at=datetime.now(UTC), version=last.version + 1, action=action, undo_of=target.id,
-    )  # fmt: skip
-    session.add(row)
-    session.flush()
-    return row
+def _take_back(
+    session: Session, targets: Sequence[DecisionRow], *, who: str
+) -> tuple[list[DecisionRow], StoreError | None]:
+    """Append, as one act, the state before each of `targets`, newest first and all of one act.
+
+    Reads the histories of their pairs at once: fifty thousand pairs one by one would hold the database for minutes.
+    Returns the new entries, and why the last one that somebody decided since could not be taken back.
+    """
+    batch_id = targets[0].batch_id
+    mine = DecisionRow.batch_id == batch_id
+    pairs = (
+        DecisionRow.pair_id == targets[0].pair_id
+        if len(targets) == 1
+        else DecisionRow.pair_id.in_(select(DecisionRow.pair_id).where(mine, DecisionRow.action == targets[0].action))
+    )
+    histories: dict[str, list[DecisionRow]] = {}
+    last: dict[str, int] = {}
+    for row in session.scalars(select(DecisionRow).where(mine, pairs).order_by(DecisionRow.version)):
+        histories.setdefault(row.pair_id, []).append(row)
+        last[row.pair_id] = row.version
+    undone = {row.undo_of for history in histories.values() for row in history}
+    at, action = datetime.now(UTC), uuid4().hex
+    rows: list[dict[str, Any]] = []
+    refused: StoreError | None = None
+    for target in targets:
+        history = histories[target.pair_id]
+        top = next(row for row in reversed(history) if row.undo_of is None and row.id not in undone)
+        if top.id != target.id:
+            refused = _decided_since(target, top)
+            continue
+        before = next((row for row in history if row.version == target.version - 1), None)
+        last[target.pair_id] += 1
+        undone.add(target.id)
+        rows.append(
+            {
+                "batch_id": batch_id, "pair_id": target.pair_id, "decision": before.decision if before else "clear",
+                "reason": before.reason if before else None, "note": before.note if before else None, "who": who,
+                "at": at, "version": last[target.pair_id], "action": action, "undo_of": target.id,
+            }
+        )  # fmt: skip
+    return _written(session, rows, action), refused
+
+
+def _decided_since(target: DecisionRow, top: DecisionRow) -> StoreError:
+    return StoreError(
+        f"pair {target.pair_id} was decided ({top.decision}) by {top.who} at {_when(top.at)} after your "
+        f"{target.decision}; taking yours back would overwrite theirs: decide the pair anew instead."
+    )
 
 
 def _conflict(pair_id: str, current: DecisionRow | None, expected: int) -> StoreError:

@@ -164,8 +164,12 @@ class Store(LabelStore, SignStore, ViewStore, CommentStore):
         *,
         who: str,
         expected_versions: Mapping[str, int] | None = None,
+        carried: bool = False,
     ) -> list[Decision]:
-        """Different decisions for different pairs (a file's), all or none, as one act."""
+        """Different decisions for different pairs (a file's), all or none, as one act.
+
+        carried: they came over from another batch, so that undo passes them by.
+        """
         _named(who)
         checked = [new_decision(row.pair_id, row.decision, row.reason, row.note) for row in new]
         if not checked:
@@ -174,7 +178,9 @@ class Store(LabelStore, SignStore, ViewStore, CommentStore):
         def work(session: Session) -> list[Decision]:
             roles.require(session, who, "reviewer")
             _known_batch(session, batch_id)
-            rows = ledger.append(session, batch_id, checked, who=who, expected_versions=expected_versions)
+            rows = ledger.append(
+                session, batch_id, checked, who=who, expected_versions=expected_versions, carried=carried
+            )
             chain.append(session, "decide", who=who, batch_id=batch_id, body={"rows": ledger.as_rows(rows)})
             return [ledger.as_decision(row) for row in rows]
 
