@@ -1,6 +1,8 @@
 # Two commands do everything on a fresh machine with Python 3.11+: `make run` and `make test`.
 PYTHON ?= python3
 VENV := .venv
+# A worker for each core (four at most), each with one thread: torch's own threads would only fight over the cores.
+PYTEST = OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 PORT ?= 8501
 
 .PHONY: run test test-slow lint clean browser label-studio
@@ -10,11 +12,11 @@ run: $(VENV)/.installed
 	@$(VENV)/bin/streamlit run app.py --server.port $(PORT)
 
 test: $(VENV)/.installed-test browser
-	$(VENV)/bin/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 # Long draws, fits and real pools: minutes each.
 test-slow: $(VENV)/.installed-test browser
-	$(VENV)/bin/python -m pytest -m slow
+	$(PYTEST) -m slow
 
 lint: $(VENV)/.installed-test
 	$(VENV)/bin/ruff check .

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curation.batch import BatchFolder, read_criterion, read_selected
+from curation.batch import BatchFolder, read_information
 from curation.design.criterion import cholesky
+from curation.errors import BatchError
 from curation.pool.limits import cost_parts
 from curation.pool.schema import Pool
 
@@ -92,7 +93,8 @@ def price_of(
 
 
 def label_costs(batch: BatchFolder, pool: Pool) -> dict[str, float] | None:
-    """pair_id -> what one label costs, for a batch with a cost; None where labels cost alike. Raises PoolError."""
+    """pair_id -> what one label costs, for a batch with a cost; None where labels cost alike. Raises PoolError and
+    BatchError."""
     name = batch.manifest["settings"].get("cost")
     if not name:
         return None
@@ -104,8 +106,13 @@ def label_costs(batch: BatchFolder, pool: Pool) -> dict[str, float] | None:
         row += len(prompt.responses)
     found = {}
     for record in batch.records:
-        x, rows = places[record["prompt_id"]]
-        both = responses[rows[record["response_a_id"]]] + responses[rows[record["response_b_id"]]]
+        try:
+            x, rows = places[record["prompt_id"]]
+            both = responses[rows[record["response_a_id"]]] + responses[rows[record["response_b_id"]]]
+        except KeyError:
+            raise BatchError(
+                f"pair {record['pair_id']} of batch {batch.batch_id} is not in this pool; open its own pool."
+            ) from None
         found[record["pair_id"]] = float(prompts[x] + both)
     return found
 
@@ -117,9 +124,9 @@ class _Teller:
         self.costs = costs
         self.records = batch.records
         self.n = float(batch.manifest["labels"])
-        self.stored = read_criterion(batch.path)
+        self.stored = read_information(batch)
         if self.stored is not None:
-            self.selected = read_selected(batch.path)
+            self.selected = self.stored[2]
             values, vectors = np.linalg.eigh(self.stored[0])
             self.basis = vectors[:, values > values.max() * 1e-12]
             self.plan = self._along(self.selected.copies.astype(float))
@@ -127,7 +134,7 @@ class _Teller:
     def _along(self, copies: np.ndarray) -> np.ndarray:
         """u'Su of every Fisher direction, prior included."""
         assert self.stored is not None
-        along = np.square(self.selected.vectors @ self.basis).T @ (copies / self.n)
+        along = np.square(self.selected.sensitivities @ self.basis).T @ (copies / self.n)
         return np.asarray(along + np.einsum("dk,de,ek->k", self.basis, self.stored[1], self.basis))
 
     def __call__(self, words: Mapping[str, str]) -> Kept:
@@ -141,7 +148,7 @@ class _Teller:
 
             gone = np.array([words.get(key) == "reject" for key in self.selected.pair_ids])
             copies = np.where(gone, 0.0, self.selected.copies.astype(float))
-            z = self.selected.vectors
+            z = self.selected.sensitivities
             S = torch.as_tensor(z.T @ (z * (copies / self.n)[:, None]) + self.stored[1])
             fisher = torch.as_tensor(self.stored[0])
             criterion = float(torch.trace(torch.cholesky_solve(fisher, cholesky(S))))

@@ -6,7 +6,8 @@ import hashlib
 import json
 import math
 import platform
-from collections.abc import Sequence
+import secrets
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -17,13 +18,20 @@ from typing import Any
 import numpy as np
 
 from curation import __version__
-from curation.batch import FORMAT_VERSION, Record, write_batch
+from curation.batch import FORMAT_VERSION, MANIFEST, BatchFolder, Record, guidelines_hash, write_batch
+from curation.errors import BatchError
 from curation.exchange_formats.common import swapped
-from curation.pipeline import Prepared, Solved, summary
+from curation.insight.learning_rule import taught_identity
+from curation.pipeline import Pinned, Prepared, Solved, summary
 from curation.pool.pair_lists import LocalPair
 from curation.pool.schema import Pool, pair_id
 
-LATER = {"temperature": 1.0, "per_token": True}  # settings that came later; at their defaults they change no id
+LATER = {
+    "temperature": 1.0,
+    "per_token": True,
+    "max_length_difference": None,
+    "prior_power": 0.0,
+}  # settings that came later; at their defaults they change no id
 
 
 def reference_probabilities(logprob: np.ndarray, offsets: np.ndarray) -> np.ndarray:
@@ -41,28 +49,126 @@ def reference_probabilities(logprob: np.ndarray, offsets: np.ndarray) -> np.ndar
     return out
 
 
-def solved_identity(solved: Solved, pinned: Sequence[LocalPair], excluded: Sequence[LocalPair]) -> str:
+def solved_identity(solved: Solved, pinned: Pinned, excluded: Sequence[LocalPair]) -> str:
     """16 hex digits over pool, features, settings, constraints and selection: the same run has the same id."""
     pair_ids = [row[3] for row in pair_labels(solved.prepared.pool, solved, solved.batch.pairs)]
-    settings = {**asdict(solved.settings), "device": None}
+    taught = None if solved.earlier is None else solved.earlier.taught
+    return _identity(
+        pool=solved.prepared.pool.fingerprint,
+        features=solved.prepared.table.fingerprint,
+        space=asdict(solved.prepared.space.settings),
+        settings=asdict(solved.settings),
+        overlap=solved.overlap,
+        pinned=list(pinned),
+        held=list(pinned.values()) if isinstance(pinned, Mapping) else None,
+        excluded=list(excluded),
+        copies=list(zip(pair_ids, solved.batch.copies.tolist(), strict=True)),
+        earlier=None if solved.earlier is None else [list(solved.earlier.batch_ids), solved.earlier.labels],
+        taught=None if taught is None else taught.identity(),
+        pilot_of=solved.pilot_of,
+    )
+
+
+def _identity(
+    *,
+    pool: str,
+    features: str,
+    space: dict[str, Any],
+    settings: dict[str, Any],
+    overlap: float,
+    pinned: list[Any],
+    held: list[Any] | None,
+    excluded: list[Any],
+    copies: list[Any],
+    earlier: list[Any] | None,
+    taught: list[Any] | None,
+    pilot_of: float | None,
+) -> str:
+    plain = {**settings, "device": None}
     content = [
-        solved.prepared.pool.fingerprint,
-        solved.prepared.table.fingerprint,
-        asdict(solved.prepared.space.settings),
-        {name: value for name, value in settings.items() if name not in LATER or value != LATER[name]},
-        solved.overlap,
-        list(pinned),
-        list(excluded),
-        list(zip(pair_ids, solved.batch.copies.tolist(), strict=True)),
+        pool,
+        features,
+        space,
+        {name: value for name, value in plain.items() if name not in LATER or value != LATER[name]},
+        overlap,
+        pinned,
+        excluded,
+        copies,
+        *([] if earlier is None else [earlier]),
+        *([] if earlier is None or taught is None else [taught]),
+        *([] if pilot_of is None else [["pilot", pilot_of]]),
+        *([] if held is None else [["held", held]]),
     ]
-    if solved.earlier is not None:
-        content.append([list(solved.earlier.batch_ids), solved.earlier.labels])
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def folder_identity(manifest: Mapping[str, Any], records: Sequence[Record]) -> str:
+    """The id that a batch folder's own settings and pairs give: its batch_id, unless one of them was changed.
+
+    Raises KeyError, TypeError or ValueError for a manifest that lacks what an id is made of.
+    """
+    settings, learnt, pilot = dict(manifest["settings"]), manifest.get("learnt"), manifest.get("pilot")
+    if settings["max_labels_per_pair"] == "inf":
+        settings["max_labels_per_pair"] = math.inf
+    settings["quotas"] = [
+        [name, *(math.inf if end == "inf" else end for end in ends)] for name, *ends in settings["quotas"]
+    ]
+    previous = manifest.get("previous")
+    return _identity(
+        pool=manifest["pool"]["fingerprint"],
+        features=manifest["features"]["fingerprint"],
+        space={name: value for name, value in manifest["space"].items() if name != "fingerprint"},
+        settings=settings,
+        overlap=manifest["overlap_labels"],
+        pinned=manifest["pinned"],
+        held=manifest.get("pinned_labels"),
+        excluded=manifest["excluded"],
+        copies=[[record["pair_id"], record["copies"]] for record in records],
+        earlier=None if not previous else [previous["batches"], previous["labels"]],
+        taught=None if learnt is None else taught_identity(learnt["next"]),
+        pilot_of=None if pilot is None else pilot["of"],
+    )
+
+
+def check_ids(batch: BatchFolder) -> None:
+    """Raise BatchError where an id of a batch folder is not that of what stands under it."""
+    for line, record in enumerate(batch.records, start=1):
+        key = record["pair_id"]
+        if key != pair_id(str(record["prompt_id"]), str(record["response_a_id"]), str(record["response_b_id"])):
+            raise BatchError(
+                f"{batch.path}, line {line} of the records: pair_id {key} is not that of its prompt and responses; the "
+                "folder was changed: solve again."
+            )
+    try:
+        identity = folder_identity(batch.manifest, batch.records)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BatchError(
+            f"{batch.path}: the manifest lacks what its batch_id is made of ({error}); solve again."
+        ) from None
+    if identity != batch.batch_id:
+        raise BatchError(
+            f"{batch.path}: batch_id {batch.batch_id} is not that of its settings and pairs ({identity}); the folder "
+            "was changed: solve again."
+        )
+
+
 def batch_seed(batch_id: str, seed: int) -> str:
-    """Key of the presentation order of a batch."""
+    """Key of the order in which the Review page shows the two responses of a pair, the same wherever it is shown.
+
+    Up to 0.2.0 it was the key of exports too, and whoever holds an export could compute it; see `blinding_key`.
+    """
     return hashlib.sha256(f"{batch_id}:{seed}".encode()).hexdigest()
+
+
+def blinding_key(out: str | Path, identity: str) -> str:
+    """Key of order and opaque ids of what goes out: 32 random bytes, hex. A batch replaced by itself keeps its own."""
+    try:
+        known = json.loads((Path(out) / MANIFEST).read_text(encoding="utf-8"))
+        if known["batch_id"] == identity and isinstance(known["batch_seed"], str):
+            return str(known["batch_seed"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # no batch of this id lies there
+    return secrets.token_hex(32)
 
 
 def pair_labels(pool: Pool, solved: Solved, pairs: np.ndarray) -> list[tuple[int, int, int, str]]:
@@ -79,7 +185,10 @@ def pair_labels(pool: Pool, solved: Solved, pairs: np.ndarray) -> list[tuple[int
 
 
 def audit_records(solved: Solved, seed_key: str) -> list[Record]:
-    """One record per pair of the batch, in pool order, with every key of the batch format."""
+    """One record per pair of the batch, in pool order, with every key of the batch format.
+
+    messages_a, messages_b stand beside the texts only where a response is more than one plain message.
+    """
     pool, told = solved.prepared.pool, solved.explanations
     offsets = solved.prepared.geometry.offsets
     logprob = solved.prepared.table.reference_logprob
@@ -91,7 +200,9 @@ def audit_records(solved: Solved, seed_key: str) -> list[Record]:
         entry = pool.prompts[x]
         a, b = entry.responses[i], entry.responses[j]
         row_a, row_b = int(offsets[x]) + i, int(offsets[x]) + j
-        inclusion = None if solved.batch.inclusion is None else float(solved.batch.inclusion[m])
+        inclusion = None
+        if solved.batch.inclusion is not None:  # at most r: sums of weights meet it up to rounding
+            inclusion = min(float(solved.batch.inclusion[m]), solved.settings.max_labels_per_pair)
         records.append(
             {
                 "pair_id": key,
@@ -122,6 +233,7 @@ def audit_records(solved: Solved, seed_key: str) -> list[Record]:
                 ],
                 "rationale": told.rationale(m),
                 "left": "b" if swapped(seed_key, key) else "a",
+                **{f"messages_{side}": list(r.messages) for side, r in (("a", a), ("b", b)) if r.messages is not None},
             }
         )
     return records
@@ -135,33 +247,45 @@ def save_batch(
     solved: Solved,
     out: str | Path,
     *,
-    pinned: Sequence[LocalPair] = (),
+    pinned: Pinned = (),
     excluded: Sequence[LocalPair] = (),
     force: bool = False,
+    author: str | None = None,
+    guidelines: str | None = None,
+    replaces: str | None = None,
 ) -> Path:
-    """Write the batch folder of a solved design. Raises BatchError where `out` may not be written."""
+    """Write the batch folder of a solved design; force, replaces: as `write_batch`.
+
+    author: who solved it. guidelines: what annotators are told, a file of the folder whose sha256 the manifest names.
+    Neither changes an id. Raises BatchError where `out` may not be written.
+    """
     pool, geometry = solved.prepared.pool, solved.prepared.geometry
     chosen = pair_labels(pool, solved, solved.batch.pairs)
     identity = solved_identity(solved, pinned, excluded)
-    key = batch_seed(identity, solved.settings.seed)
+    shown = batch_seed(identity, solved.settings.seed)
     support = (solved.design.weights > 0).nonzero().squeeze(1).cpu().numpy()
     return write_batch(
         out,
-        manifest=_manifest(solved, identity, key, pinned, excluded),
-        records=audit_records(solved, key),
+        manifest=_manifest(solved, identity, blinding_key(out, identity), pinned, excluded)
+        | ({} if author is None else {"author": author})
+        | ({} if guidelines is None else {"guidelines": guidelines_hash(guidelines)}),
+        records=audit_records(solved, shown),
         design=_design_table(solved, support),
         space=solved.prepared.space.save,
         selected={
             "pair_id": [row[3] for row in chosen],
             "prompt_id": [pool.prompts[row[0]].prompt_id for row in chosen],
             "copies": solved.batch.copies.tolist(),
-            "vector": geometry.vectors(solved.batch.pairs).cpu().numpy(),
+            "vector": geometry.differences(solved.batch.pairs).cpu().numpy(),
+            **({} if geometry.factor is None else {"factor": geometry.factor.cpu().numpy()[solved.batch.pairs]}),
         },
         criterion={
             "fisher": solved.criterion.fisher.cpu().numpy(),
             "prior": solved.criterion.prior.cpu().numpy(),
         },
+        guidelines=guidelines,
         force=force,
+        replaces=replaces,
     )
 
 
@@ -186,9 +310,7 @@ def solved_settings(solved: Solved) -> dict[str, Any]:
     return plain
 
 
-def _manifest(
-    solved: Solved, identity: str, key: str, pinned: Sequence[LocalPair], excluded: Sequence[LocalPair]
-) -> dict[str, Any]:
+def _manifest(solved: Solved, identity: str, key: str, pinned: Pinned, excluded: Sequence[LocalPair]) -> dict[str, Any]:
     pool, table = solved.prepared.pool, solved.prepared.table
     packages = ("torch", "numpy", "scipy", "pandas", "pyarrow")
     return {
@@ -201,6 +323,7 @@ def _manifest(
         "settings": solved_settings(solved),
         "overlap_labels": solved.overlap,
         "pinned": [list(pair) for pair in pinned],
+        "pinned_labels": list(pinned.values()) if isinstance(pinned, Mapping) else None,
         "excluded": [list(pair) for pair in excluded],
         "previous": None
         if solved.earlier is None

@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,23 +21,27 @@ from curation.batch import read_batch
 from curation.design.criterion import Criterion
 from curation.design.feasible import Feasible
 from curation.design.result import Design
-from curation.insight.backtest import Outcome, Plan, Rule, SeedResult, run_seed, stack, standard_rules
+from curation.insight.backtest import Outcome, Plan, Rule, run_seed, stack, standard_rules
 from curation.insight.backtest_arena import Arena, BacktestError, RewardKind, half_of, half_sizes, make_arena
-from curation.insight.backtest_report import Report, make_report
+from curation.insight.backtest_report import Report, joint_verdict, make_report
 from curation.insight.misled import Misled, where_misled
+from curation.insight.nuisance import Explained, without
 from curation.insight.policy_value import default_kl
 from curation.pipeline import design_problem, load_pool, prepare, run_solver
+from curation.pool.labels import Label
 from curation.pool.schema import Pool, PoolFile, Truth
 from curation.representation.features_file import read_features
 from curation.review.store import open_store
-from curation.settings import DesignSettings, SpaceSettings, workspace
+from curation.settings import DesignSettings, SpaceSettings, kept_design, kept_space, workspace
 
 Array = NDArray[np.float64]
+Split = TypeVar("Split")
+Ground = TypeVar("Ground")
 Progress = Callable[[int, int, float], None]
 RESULT = "backtest.json"
 FORMAT_VERSION = 1
 MOST_LABELS = 2_000  # of a default budget: beyond, a fit takes seconds
-_arena: Arena | None = None  # of a worker process
+_ground: Any = None  # of a worker process: what its splits are judged on
 _drawer: Drawer | None = None
 
 
@@ -46,7 +50,8 @@ class Options:
     """What to test and how. budgets: labels per batch, rising; empty: an eighth to all of the training half's prompts.
 
     label_temperature: labels are Bradley-Terry draws on reward / temperature; None: 1 for logits. kl: nats at which
-    policies are judged; None: a quarter of the mean log number of candidates. source: which outcomes count.
+    policies are judged; None: a quarter of the mean log number of candidates. source: which outcomes count. nuisance:
+    columns whose liking by the judge is taken out of the outcomes for the second report.
     """
 
     space: SpaceSettings = field(default_factory=SpaceSettings)
@@ -58,6 +63,7 @@ class Options:
     kl: float | None = None
     source: Literal["auto", "quality", "labels"] = "auto"
     seed: int = 0
+    nuisance: tuple[str, ...] = ("length",)
 
     def __post_init__(self) -> None:
         if self.seeds < 2:
@@ -75,7 +81,11 @@ class Options:
 
 @dataclass(frozen=True)
 class Result:
-    """A backtest as kept: what was asked, what came out, how long it took."""
+    """A backtest as kept: what was asked, what came out, how long it took.
+
+    report: on the outcomes as they are; without: on what is left of them without the nuisance, None in files of
+    earlier versions. explained: what the nuisance accounts for.
+    """
 
     options: Options
     report: Report
@@ -85,6 +95,20 @@ class Result:
     notes: tuple[str, ...]
     seconds: float
     outcome: Outcome | None = None  # not kept in the file
+    without: Report | None = None
+    explained: Explained | None = None
+
+    @property
+    def ahead(self) -> bool:
+        """Whether the declared test calls the design ahead of uniform sampling, on both outcomes."""
+        return self.report.ahead and (self.without is None or self.without.ahead)
+
+    @property
+    def verdict(self) -> str:
+        """The declared verdict: both outcomes, or which of them."""
+        if self.without is None:
+            return self.report.verdict
+        return joint_verdict(self.report, self.without, " and ".join(self.options.nuisance))
 
 
 def run_backtest(
@@ -110,11 +134,14 @@ def run_backtest(
         pool, truth, [table], reward=options.reward, temperature=options.label_temperature, source=source
     )
     plan = make_plan(arena, options)
-    outcome = run_plan(arena, plan, options.seeds, workers=workers, progress=progress)
+    twin, explained = without(arena, options.nuisance)
+    outcome, rest = run_plans((arena, twin), plan, options.seeds, workers=workers, progress=progress)
     misled = _misled(arena, options, outcome.kl)
     return Result(
         options=replace(options, budgets=plan.budgets),
         report=make_report(outcome, arena),
+        without=make_report(rest, twin),
+        explained=explained,
         misled=misled,
         pool=pool.fingerprint,
         features=table.fingerprint,
@@ -171,9 +198,33 @@ def run_plan(
     arena: Arena, plan: Plan, seeds: int, *, workers: int | None = None, progress: Progress | None = None
 ) -> Outcome:
     """Every split of a plan, on all cores. workers: processes, None for one a core."""
+    return run_plans((arena,), plan, seeds, workers=workers, progress=progress)[0]
+
+
+def run_plans(
+    arenas: Sequence[Arena], plan: Plan, seeds: int, *, workers: int | None = None, progress: Progress | None = None
+) -> tuple[Outcome, ...]:
+    """Every split of a plan on all cores, judged on several outcomes of one pool; the batches are the same."""
+    splits = each_split(run_seed, tuple(arenas), plan, seeds, workers=workers, progress=progress)
+    return tuple(stack(plan, [split[k] for split in splits]) for k in range(len(arenas)))
+
+
+def each_split(
+    judge: Callable[[Ground, Any, int, Drawer], Split],
+    ground: Ground,
+    plan: Any,
+    seeds: int,
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> list[Split]:
+    """What `judge` finds on every split of a plan (a function of a module: processes are sent its name), in order.
+
+    ground: one arena or several, whatever `judge` takes.
+    """
     count = min(seeds, workers or os.cpu_count() or 1)
     started = time.perf_counter()
-    found: dict[int, SeedResult] = {}
+    found: dict[int, Split] = {}
 
     def told() -> None:
         if progress is not None:
@@ -182,15 +233,15 @@ def run_plan(
     if count == 1:
         drawer = Drawer()
         for seed in range(seeds):
-            found[seed] = run_seed(arena, plan, seed, drawer)
+            found[seed] = judge(ground, plan, seed, drawer)
             told()
     else:
         context = multiprocessing.get_context("spawn")
         with (
             _one_thread_each(),
-            ProcessPoolExecutor(count, mp_context=context, initializer=_start, initargs=(arena,)) as pool,
+            ProcessPoolExecutor(count, mp_context=context, initializer=_start, initargs=(ground,)) as pool,
         ):
-            waiting = {pool.submit(_one, plan, seed): seed for seed in range(seeds)}
+            waiting = {pool.submit(_one, judge, plan, seed): seed for seed in range(seeds)}
             try:
                 for done in as_completed(waiting):
                     found[waiting[done]] = done.result()
@@ -198,7 +249,7 @@ def run_plan(
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-    return stack(plan, [found[seed] for seed in range(seeds)])
+    return [found[seed] for seed in range(seeds)]
 
 
 @contextmanager
@@ -217,32 +268,44 @@ def _one_thread_each() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _start(arena: Arena) -> None:
-    global _arena, _drawer
+def _start(ground: Any) -> None:
+    global _ground, _drawer
     import torch
 
     torch.set_num_threads(1)
-    _arena, _drawer = arena, Drawer()
+    _ground, _drawer = ground, Drawer()
 
 
-def _one(plan: Plan, seed: int) -> SeedResult:
-    assert _arena is not None
+def _one(judge: Callable[[Any, Any, int, Drawer], Split], plan: Any, seed: int) -> Split:
     assert _drawer is not None
-    return run_seed(_arena, plan, seed, _drawer)
+    return judge(_ground, plan, seed, _drawer)
 
 
-def imported_truth(folders: Sequence[str | Path]) -> Truth:
-    """The labels imported for batches as outcomes; a tie is half a win, a skip is none. Raises BacktestError."""
+def imported_answers(folders: Sequence[str | Path]) -> list[tuple[str, str, str, Label]]:
+    """prompt_id, response_a_id, response_b_id and label of every answer imported for batches, skips left out.
+
+    `graded_outcome` of a label gives its strength, -2 to 2. Raises BacktestError for a batch without answers.
+    """
     store, found = open_store(), []
-    share = {"a": 1.0, "b": 0.0, "tie": 0.5}
     for folder in folders:
         batch = read_batch(folder)
         ends = {r["pair_id"]: (r["prompt_id"], r["response_a_id"], r["response_b_id"]) for r in batch.records}
-        labels = [label for label in store.labels(batch.batch_id) if label.outcome in share and label.pair_id in ends]
+        labels = [label for label in store.labels(batch.batch_id) if label.outcome != "skip" and label.pair_id in ends]
         if not labels:
             raise BacktestError(f"batch {batch.batch_id} has no labels; import them first, or leave it out.")
-        found += [(*ends[label.pair_id], share[label.outcome]) for label in labels]
-    return Truth(labels=tuple(found))
+        found += [(*ends[label.pair_id], label) for label in labels]
+    return found
+
+
+def imported_truth(folders: Sequence[str | Path]) -> Truth:
+    """The labels imported for batches as outcomes; a tie is half a win, a skip is none. Raises BacktestError.
+
+    An outcome is who won, so slightly and much better are one win alike and both bad is a tie: shares of graded and
+    binary batches mean the same. `imported_answers` keeps the strength.
+    """
+    share = {"a": 1.0, "b": 0.0, "tie": 0.5}
+    answers = imported_answers(folders)
+    return Truth(labels=tuple((prompt, a, b, share[label.outcome]) for prompt, a, b, label in answers))
 
 
 def place(pool: Pool) -> Path:
@@ -258,6 +321,9 @@ def write(result: Result, folder: Path) -> Path:
         "options": asdict(result.options),
         "report": result.report.to_dict(),
         "misled": None if result.misled is None else result.misled.to_dict(),
+        "without": None if result.without is None else result.without.to_dict(),
+        "explained": None if result.explained is None else asdict(result.explained),
+        "verdict": result.verdict,
         "pool": result.pool,
         "features": result.features,
         "notes": list(result.notes),
@@ -287,18 +353,20 @@ def read(folder: Path) -> Result | None:
         features=kept["features"],
         notes=tuple(kept["notes"]),
         seconds=kept["seconds"],
+        without=Report.from_dict(kept["without"]) if kept.get("without") else None,
+        explained=Explained.from_dict(kept["explained"]) if kept.get("explained") else None,
     )
 
 
 def options_of(asked: dict[str, Any]) -> Options:
     """Options from their JSON form."""
-    design = {**asked["design"], "quotas": ()}
     return Options(
         **{
             **asked,
-            "space": SpaceSettings(**asked["space"]),
-            "design": DesignSettings(**design),
+            "space": kept_space(asked["space"]),
+            "design": kept_design({**asked["design"], "quotas": ()}),
             "budgets": tuple(asked["budgets"]),
+            "nuisance": tuple(asked.get("nuisance", ("length",))),
         }
     )
 
@@ -311,4 +379,4 @@ def run_job(options: dict[str, Any], out: str, progress: Any) -> str:
         progress=progress,
     )  # fmt: skip
     write(result, Path(out))
-    return result.report.verdict
+    return result.verdict

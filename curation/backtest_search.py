@@ -19,6 +19,7 @@ from curation.insight.backtest_arena import Arena, BacktestError, half_of, make_
 from curation.insight.backtest_report import Report, make_report
 from curation.pool.schema import PoolFile
 from curation.representation.features_file import read_features
+from curation.settings import SpreadKind
 
 YARDSTICKS = ("uniform", "first_pair", "farthest", "farthest_fisher", "d_optimal", "greedy")
 REPEATS = 2  # draws of batch and labels a split
@@ -100,15 +101,22 @@ def study_rules(options: Options, arena: Arena, names: Sequence[str]) -> dict[st
     for name in YARDSTICKS:
         add(name, "simple rule", replace(plain, pick=name))  # type: ignore[arg-type]
     add("design", "the design as asked", plain)
-    for ridge in (0.1, 1.0, 3.0, 10.0, 100.0):
+    for ridge in (each for each in (0.1, 1.0, 3.0, 10.0, 30.0, 100.0) if each != design.ridge):
         add(f"ridge {ridge:g}", f"relative ridge {ridge:g}", replace(plain, settings=replace(design, ridge=ridge)))
     for dim in (4, 8, 16, 32, 128):
         add(f"d = {dim}", f"{dim} dimensions", replace(plain, space=replace(space, dim=dim)))
-    add("no length", "without the length coordinate", replace(plain, space=replace(space, length=False)))
+    name, what = ("no length", "without") if space.length else ("length", "with")
+    add(name, f"{what} the length coordinate", replace(plain, space=replace(space, length=not space.length)))
     add("no normalisation", "hidden states as they are", replace(plain, space=replace(space, normalize=False)))
     add("raw PCA", "PCA on hidden states, not on differences", replace(plain, space=replace(space, pca="raw")))
-    add("capped", "at most so many labels a prompt", replace(plain, settings=replace(design, spread="capped")))
-    add("free", "labels wherever they say most", replace(plain, settings=replace(design, spread="free")))
+    spreads: dict[SpreadKind, str] = {
+        "balanced": "every prompt its share",
+        "capped": "at most so many labels a prompt",
+        "free": "labels wherever they say most",
+    }
+    for spread, what in spreads.items():
+        if spread != design.spread:
+            add(spread, what, replace(plain, settings=replace(design, spread=spread)))
     add("exact", "selection by exchange", replace(plain, settings=replace(design, select="exact")))
     add("inclusion weights", "loss over inclusion probability", replace(plain, weighting="inclusion"))
     soft = replace(plain, settings=replace(design, ridge=1.0), weighting="inclusion")

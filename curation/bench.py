@@ -164,6 +164,46 @@ def solver_rows(works: Sequence[Work], *, repeats: int, device: str, say: Callab
     return {"rows": rows, "pass_seconds": passes}
 
 
+def factor_rows(
+    works: Sequence[Work], *, repeats: int, device: str, say: Callable[[str], None]
+) -> list[dict[str, Any]]:
+    """The same rows where labels carry nuisance factors, solved in turn with and without, and the ratio of medians.
+
+    Two nuisance coordinates, N(0, 1) per candidate with seed 1, slopes of variance 1. The time with factors includes
+    making them: `ratio` is all of it over the time without, per pass `pass_ratio`.
+    """
+    from curation.design.criterion import make_criterion
+    from curation.design.factors import pair_factor
+    from curation.design.newton import newton
+
+    rows = []
+    for work in works:
+        geometry, criterion = problem(*work.shape, device=device)
+        nuisance = np.random.default_rng(1).standard_normal((len(geometry.features), 2))
+
+        def solve(
+            work: Work = work, geometry: Geometry = geometry, criterion: Criterion = criterion, nuisance: Any = None
+        ) -> Design:
+            if nuisance is not None:
+                geometry = geometry.with_factor(pair_factor(geometry, nuisance=nuisance, tau2=1.0))
+                criterion = make_criterion(geometry, criterion.fisher, ridge=RIDGE)
+            return newton(criterion, feasible_of(geometry, work), tol=min(work.gap, work.open))
+
+        pairs = []
+        for _ in range(repeats):  # in turn, so that both see the same machine
+            plain, without = timed(solve, 1, device)
+            weighed, design = timed(partial(solve, nuisance=nuisance), 1, device)
+            pairs.append((weighed[0], plain[0]))
+        named = replace(work, name=f"{work.name}, nuisance factors")
+        row = _row(named.name, named, geometry, [seconds for seconds, _ in pairs], design)
+        row["plain_seconds"] = statistics.median(seconds for _, seconds in pairs)
+        row["ratio"] = row["seconds_median"] / row["plain_seconds"]
+        row["pass_ratio"] = row["ratio"] * without.passes / design.passes
+        rows.append(row)
+        say(f"{_line(row)} {row['ratio']:.2f} times without ({row['pass_ratio']:.2f} per pass)")
+    return rows
+
+
 def warm_rows(work: Work, *, repeats: int, device: str, say: Callable[[str], None]) -> list[dict[str, Any]]:
     """Re-solving from the last design after one change: ridge, budget, exclusions, pins."""
     from curation.design.newton import newton
@@ -332,6 +372,7 @@ def run(
         "repeats": repeats,
         **solved,
         "warm": warm_rows(balanced, repeats=repeats, device=device, say=say),
+        "factors": factor_rows([works[0], balanced], repeats=repeats, device=device, say=say),
         "batches": batch_rows(batches, repeats=repeats, say=say),
         "frank_wolfe": yardsticks(works[0], solved["rows"][0]["seconds_median"], limit=2.0 if quick else 60.0, say=say),
         "conic": conic(small),
@@ -357,7 +398,14 @@ def table(result: dict[str, Any]) -> list[str]:
         "",
         "| prompts x candidates | design | asked | seconds | passes | gap | open |",
         "|---|---|---|---|---|---|---|",
-        *(_line(row) for row in [*result["rows"], *result["warm"]]),
+        *(_line(row) for row in [*result["rows"], *result["warm"], *result["factors"]]),
+        "",
+        "With nuisance factors, making them included, over the same row without, solved in turn: "
+        + "; ".join(
+            f"{row['work'].removesuffix(', nuisance factors')} {row['ratio']:.2f} ({row['pass_ratio']:.2f} per pass)"
+            for row in result["factors"]
+        )
+        + ".",
         "",
         f"Frank-Wolfe as published (same structured passes, exact line search), free, r = inf: gap "
         f"{yardstick['gap']:.1e} after {yardstick['seconds']:.0f} s and {yardstick['passes']:,} passes, stopped on "
@@ -388,12 +436,13 @@ def table(result: dict[str, Any]) -> list[str]:
 def write(result: dict[str, Any], folder: Path) -> list[Path]:
     """bench.json, bench.md and gap.html (gap against time, self-contained) in a folder. Returns the paths."""
     from curation.charts.design import gap_over_time
+    from curation.pool.storage import write_text
 
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / "bench.json", folder / "bench.md", folder / "gap.html"]
-    paths[0].write_text(json.dumps(result, indent=1) + "\n")
-    paths[1].write_text("\n".join(table(result)) + "\n")
+    write_text(json.dumps(result, indent=1) + "\n", paths[0])
+    write_text("\n".join(table(result)) + "\n", paths[1])
     yardstick = result["frank_wolfe"]
     figure = gap_over_time({"Newton": yardstick["newton_trace"], "Frank-Wolfe": yardstick["frank_wolfe_trace"]})
-    figure.write_html(paths[2], include_plotlyjs=True)
+    write_text(figure.to_html(include_plotlyjs=True), paths[2])
     return paths

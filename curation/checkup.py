@@ -12,7 +12,14 @@ import numpy as np
 from curation.pipeline import Prepared, design_problem, prepare, run_solver
 from curation.pool.pair_lists import LocalPair
 from curation.pool.schema import Pool
-from curation.settings import DesignSettings, FisherKind, SpaceSettings, default_budget
+from curation.settings import (
+    DEFAULT_DESIGN,
+    DEFAULT_SPACE,
+    DesignSettings,
+    FisherKind,
+    SpaceSettings,
+    default_budget,
+)
 
 if TYPE_CHECKING:
     from curation.design.result import Design
@@ -22,11 +29,16 @@ if TYPE_CHECKING:
 
 
 def design_health(
-    pool: Pool, features: str | Path | FeatureTable, *, budget: int | None = None, space: SpaceSettings | None = None
+    pool: Pool,
+    features: str | Path | FeatureTable,
+    *,
+    budget: int | None = None,
+    space: SpaceSettings = DEFAULT_SPACE,
+    design: DesignSettings = DEFAULT_DESIGN,
 ) -> list[Finding]:
-    """Findings about a pool's features and the default design on them, its sensitivity included."""
-    settings = DesignSettings(budget=min(budget or default_budget(len(pool.prompts)), pool.n_pairs))
-    prepared = prepare(pool, features, space=space or SpaceSettings(), fisher=settings.fisher)
+    """Findings about a pool's features and a design on them, its sensitivity included; `design` gives no budget."""
+    settings = replace(design, budget=min(budget or default_budget(len(pool.prompts)), pool.n_pairs))
+    prepared = prepare(pool, features, space=space, fisher=settings.fisher)
     return [*feature_health(prepared, settings), *filter(None, [design_sensitivity(prepared, settings).finding()])]
 
 

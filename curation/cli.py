@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from curation import cli_backtest, cli_labels, cli_policy, cli_synthetic
+from curation.bug_log import errors_log, sentence
 from curation.cli_options import (
     BudgetOpt,
     CostOpt,
@@ -25,7 +26,10 @@ from curation.cli_options import (
     FisherOpt,
     ForceOpt,
     JsonOpt,
+    LearnOpt,
+    LengthDifferenceOpt,
     LengthOpt,
+    MapOpt,
     ModelDtypeChoice,
     NormalizeOpt,
     OverlapOpt,
@@ -34,9 +38,13 @@ from curation.cli_options import (
     PerPairOpt,
     PerPromptOpt,
     PerTokenOpt,
+    PilotOpt,
     PinOpt,
     PoolArg,
     PoolingChoice,
+    PowerOpt,
+    PresetChoice,
+    PresetOpt,
     PreviousOpt,
     QuotaOpt,
     RidgeKindChoice,
@@ -53,14 +61,19 @@ from curation.cli_options import (
     SpreadOpt,
     TemperatureOpt,
     TolOpt,
+    asked_by_name,
     design_settings,
 )
 from curation.cli_output import emit, progress_line, say, solve_lines
+from curation.cli_outputs import Commands, Writes
 from curation.errors import CurationError
-from curation.settings import DesignSettings, SpaceSettings, workspace
+from curation.files import out_of_memory
+from curation.output_kinds import BATCH, BENCH, FEATURES, PAIRS, REJECTS
+from curation.settings import DEFAULT_DESIGN, DEFAULT_SPACE, PRESETS, DesignSettings, SpaceSettings
 
+KEPT = ("ridge", "ridge_kind", "prior_power", "preset", "max_length_difference")  # asked for by name, they stand
 INTERRUPTED = 130  # what typer makes of an interrupt at the keyboard
-app = typer.Typer(
+app = Commands(
     name="curation",
     no_args_is_help=True,
     add_completion=False,
@@ -72,14 +85,21 @@ app = typer.Typer(
 @app.command()
 def check(
     pool: PoolArg,
-    rejects: Annotated[Path | None, typer.Option(help="Where to save the rows that cannot be used.")] = None,
+    columns: MapOpt = None,
+    rejects: Annotated[
+        Path | None, typer.Option(help="Where to save the rows that cannot be used."), Writes(REJECTS)
+    ] = None,
     features_file: Annotated[
         Path | None, typer.Option("--features", help="Also look at these features and at a design on them.")
     ] = None,
     budget: Annotated[int | None, typer.Option(help="Labels of that design; default: by the pool's size.")] = None,
+    preset: PresetOpt = PresetChoice.default,
     exclude_out: Annotated[
-        Path | None, typer.Option(help="Where to save the pairs that nobody can decide, for `solve --exclude`.")
+        Path | None,
+        typer.Option(help="Where to save the pairs that nobody can decide, for `solve --exclude`."),
+        Writes(PAIRS),
     ] = None,
+    force: ForceOpt = False,
     as_json: JsonOpt = False,
 ) -> None:
     """Read a pool and say what is in it and what is wrong with it; exit 1 when rows cannot be used."""
@@ -87,19 +107,21 @@ def check(
     from curation.pipeline import load_pool
     from curation.pool.checks import pool_report
     from curation.pool.pair_lists import pair_list_csv
-    from curation.pool.storage import write_rejects
+    from curation.pool.readers import parse_mapping
+    from curation.pool.storage import write_rejects, write_text
 
-    file = load_pool(pool)
+    file = load_pool(pool, mapping=parse_mapping(columns or ()))
     if rejects is not None:
-        write_rejects(file.rejects, rejects)
+        write_rejects(file.rejects, rejects, force=force)
     report = pool_report(file.pool)
     findings = text_findings(file.pool, report)
     if features_file is not None:
         from curation.checkup import design_health
 
-        findings += design_health(file.pool, features_file, budget=budget)
+        asked = PRESETS[preset.value]
+        findings += design_health(file.pool, features_file, budget=budget, space=asked.space(), design=asked.design())
     if exclude_out is not None:
-        exclude_out.write_text(pair_list_csv(duplicate_pairs(report)), encoding="utf-8")
+        write_text(pair_list_csv(duplicate_pairs(report)), exclude_out, force=force)
     result = {
         "format": file.format,
         "rows": file.rows,
@@ -128,8 +150,9 @@ def check(
 @app.command()
 def features(
     pool: PoolArg,
-    out: Annotated[Path, typer.Option(help="Features file to write (Parquet).")],
+    out: Annotated[Path, typer.Option(help="Features file to write (Parquet)."), Writes(FEATURES)],
     model: Annotated[str, typer.Option(help="Hub name, folder, or `fit`: a small model fitted on the pool's text.")],
+    columns: MapOpt = None,
     layer: Annotated[int, typer.Option(help="Hidden layer; -1 is the last.")] = -1,
     pooling: Annotated[PoolingChoice, typer.Option(help="Token(s) that stand for the response.")] = PoolingChoice.last,
     batch_tokens: Annotated[str, typer.Option(help="Tokens of one forward pass, or auto.")] = "auto",
@@ -148,10 +171,11 @@ def features(
 ) -> None:
     """Represent every response by the reference model's hidden state, with its log-probability."""
     from curation.pipeline import load_pool, make_features
+    from curation.pool.readers import parse_mapping
 
     if batch_tokens != "auto" and not batch_tokens.isdigit():
         raise typer.BadParameter(f"{batch_tokens!r} is neither auto nor a number", param_hint="--batch-tokens")
-    file = load_pool(pool)
+    file = load_pool(pool, mapping=parse_mapping(columns or ()))
     result = make_features(
         file.pool,
         out,
@@ -184,16 +208,21 @@ def _run(
     pin: Path | None,
     previous: list[Path] | None,
     skip_rejects: bool,
+    columns: list[str] | None = None,
+    learn: bool = True,
+    keep: tuple[str, ...] = (),
+    pilot_of: float | None = None,
 ) -> tuple[Any, Any, Any]:
-    """Solve as asked. Returns the solved design, the pins and the exclusions."""
+    """Solve as asked. Returns the solved design, the pins and the exclusions. keep: settings that labels leave."""
     import time
 
     from curation.pipeline import load_pool, prepare
     from curation.pipeline import solve as solve_design
     from curation.pool.pair_lists import read_pair_list
+    from curation.pool.readers import parse_mapping
 
     started = time.perf_counter()
-    file = load_pool(pool, skip_rejects=skip_rejects)
+    file = load_pool(pool, skip_rejects=skip_rejects, mapping=parse_mapping(columns or ()))
     pinned = read_pair_list(pin, file.pool) if pin else []
     excluded = read_pair_list(exclude, file.pool) if exclude else []
     read = time.perf_counter() - started
@@ -209,42 +238,57 @@ def _run(
         file.pool, table, space=space, fisher=settings.fisher, temperature=settings.temperature,
         per_token=settings.per_token, device=settings.device, fitted=earlier.space if earlier else None,
     )  # fmt: skip
-    solved = solve_design(prepared, settings, overlap=overlap, pinned=pinned, excluded=excluded, earlier=earlier)
+    if earlier is not None and learn:
+        from curation.taught import learn_from
+
+        earlier = learn_from(earlier, prepared, settings, keep=keep)
+    solved = solve_design(
+        prepared, settings, overlap=overlap, pinned=pinned, excluded=excluded, earlier=earlier, pilot_of=pilot_of
+    )
     solved.seconds["read"] += read
     return solved, pinned, excluded
 
 
 @app.command()
 def solve(
+    context: typer.Context,
     pool: PoolArg,
     features_file: FeaturesOpt,
     budget: BudgetOpt,
-    out: Annotated[Path, typer.Option(help="Batch folder to write.")],
-    ridge: RidgeOpt = 30.0,
-    ridge_kind: RidgeKindOpt = RidgeKindChoice.relative,
-    dim: DimOpt = 64,
-    normalize: NormalizeOpt = True,
-    pca: PcaOpt = PcaChoice.within,
-    length: LengthOpt = True,
-    fisher: FisherOpt = FisherChoice.auto,
-    temperature: TemperatureOpt = 1.0,
-    per_token: PerTokenOpt = True,
-    spread: SpreadOpt = SpreadChoice.auto,
-    per_prompt: PerPromptOpt = None,
-    max_labels_per_pair: PerPairOpt = "1",
+    out: Annotated[Path, typer.Option(help="Batch folder to write."), Writes(BATCH)],
+    preset: PresetOpt = PresetChoice.default,
+    ridge: RidgeOpt = DEFAULT_DESIGN.ridge,
+    ridge_kind: RidgeKindOpt = RidgeKindChoice(DEFAULT_DESIGN.ridge_kind),
+    prior_power: PowerOpt = DEFAULT_DESIGN.prior_power,
+    dim: DimOpt = DEFAULT_SPACE.dim,
+    normalize: NormalizeOpt = DEFAULT_SPACE.normalize,
+    pca: PcaOpt = PcaChoice(DEFAULT_SPACE.pca),
+    length: LengthOpt = DEFAULT_SPACE.length,
+    fisher: FisherOpt = FisherChoice(DEFAULT_DESIGN.fisher),
+    temperature: TemperatureOpt = DEFAULT_DESIGN.temperature,
+    per_token: PerTokenOpt = DEFAULT_DESIGN.per_token,
+    spread: SpreadOpt = SpreadChoice(DEFAULT_DESIGN.spread),
+    per_prompt: PerPromptOpt = DEFAULT_DESIGN.per_prompt,
+    max_labels_per_pair: PerPairOpt = f"{DEFAULT_DESIGN.max_labels_per_pair:g}",
     quota: QuotaOpt = None,
-    generator_share: ShareOpt = None,
-    cost: CostOpt = None,
+    generator_share: ShareOpt = DEFAULT_DESIGN.generator_share,
+    max_length_difference: LengthDifferenceOpt = DEFAULT_DESIGN.max_length_difference,
+    cost: CostOpt = DEFAULT_DESIGN.cost,
     overlap: OverlapOpt = 0.0,
     exclude: ExcludeOpt = None,
     pin: PinOpt = None,
     previous: PreviousOpt = None,
-    solver: SolverOpt = SolverChoice.newton,
-    tol: TolOpt = 1e-4,
-    select: SelectOpt = SelectChoice.sample,
-    seed: SeedOpt = 0,
+    learn: LearnOpt = True,
+    pilot: PilotOpt = None,
+    solver: SolverOpt = SolverChoice(DEFAULT_DESIGN.solver),
+    tol: TolOpt = DEFAULT_DESIGN.tol,
+    select: SelectOpt = SelectChoice(DEFAULT_DESIGN.select),
+    seed: SeedOpt = DEFAULT_DESIGN.seed,
     device: DeviceOpt = "auto",
     skip_rejects: SkipOpt = False,
+    guidelines: Annotated[Path | None, typer.Option(help="Markdown file: what annotators are told.")] = None,
+    columns: MapOpt = None,
+    who: Annotated[str | None, typer.Option("--as", help="Whose design this is: they may not sign it.")] = None,
     force: ForceOpt = False,
     as_json: JsonOpt = False,
 ) -> None:
@@ -252,14 +296,21 @@ def solve(
     import time
 
     from curation.audit import save_batch
-    from curation.batch import check_target
+    from curation.batch import batch_stamp
+    from curation.guidelines import read_guidelines
+    from curation.outputs import real_place
     from curation.pipeline import summary
+    from curation.review.names import person_name
 
-    check_target(out, force=force)
+    author = None if who is None else person_name(who)
+    told = None if guidelines is None else read_guidelines(guidelines)
+    before = batch_stamp(real_place(out))
     settings = design_settings(
-        budget=budget, ridge=ridge, ridge_kind=ridge_kind, fisher=fisher, temperature=temperature,
+        budget=pilot or budget, ridge=ridge, ridge_kind=ridge_kind, prior_power=prior_power,
+        fisher=fisher, temperature=temperature,
         per_token=per_token, spread=spread, per_prompt=per_prompt,
-        max_labels_per_pair=max_labels_per_pair, quota=quota, generator_share=generator_share, cost=cost,
+        max_labels_per_pair=max_labels_per_pair, quota=quota, generator_share=generator_share,
+        max_length_difference=max_length_difference, cost=cost,
         solver=solver, tol=tol, select=select, seed=seed, device=device,
     )  # fmt: skip
     space = SpaceSettings(dim=dim, normalize=normalize, pca=pca.value, length=length)
@@ -273,9 +324,16 @@ def solve(
         pin=pin,
         previous=previous,
         skip_rejects=skip_rejects,
+        columns=columns,
+        learn=learn,
+        keep=asked_by_name(context, KEPT),
+        pilot_of=None if pilot is None else budget,
     )
     started = time.perf_counter()
-    save_batch(solved, out, pinned=pinned, excluded=excluded, force=force)
+    save_batch(
+        solved, out, pinned=pinned, excluded=excluded, force=force, author=author, replaces=before,
+        guidelines=told,
+    )  # fmt: skip
     solved.seconds["write"] = time.perf_counter() - started
     result = {**summary(solved), "out": str(out)}
     emit(result, as_json, solve_lines(result))
@@ -285,44 +343,52 @@ def solve(
 
 @app.command()
 def compare(
+    context: typer.Context,
     pool: PoolArg,
     features_file: FeaturesOpt,
     budget: BudgetOpt,
-    ridge: RidgeOpt = 30.0,
-    ridge_kind: RidgeKindOpt = RidgeKindChoice.relative,
-    dim: DimOpt = 64,
-    normalize: NormalizeOpt = True,
-    pca: PcaOpt = PcaChoice.within,
-    length: LengthOpt = True,
-    fisher: FisherOpt = FisherChoice.auto,
-    temperature: TemperatureOpt = 1.0,
-    per_token: PerTokenOpt = True,
-    spread: SpreadOpt = SpreadChoice.auto,
-    per_prompt: PerPromptOpt = None,
-    max_labels_per_pair: PerPairOpt = "1",
+    preset: PresetOpt = PresetChoice.default,
+    ridge: RidgeOpt = DEFAULT_DESIGN.ridge,
+    ridge_kind: RidgeKindOpt = RidgeKindChoice(DEFAULT_DESIGN.ridge_kind),
+    prior_power: PowerOpt = DEFAULT_DESIGN.prior_power,
+    dim: DimOpt = DEFAULT_SPACE.dim,
+    normalize: NormalizeOpt = DEFAULT_SPACE.normalize,
+    pca: PcaOpt = PcaChoice(DEFAULT_SPACE.pca),
+    length: LengthOpt = DEFAULT_SPACE.length,
+    fisher: FisherOpt = FisherChoice(DEFAULT_DESIGN.fisher),
+    temperature: TemperatureOpt = DEFAULT_DESIGN.temperature,
+    per_token: PerTokenOpt = DEFAULT_DESIGN.per_token,
+    spread: SpreadOpt = SpreadChoice(DEFAULT_DESIGN.spread),
+    per_prompt: PerPromptOpt = DEFAULT_DESIGN.per_prompt,
+    max_labels_per_pair: PerPairOpt = f"{DEFAULT_DESIGN.max_labels_per_pair:g}",
     quota: QuotaOpt = None,
-    generator_share: ShareOpt = None,
-    cost: CostOpt = None,
+    generator_share: ShareOpt = DEFAULT_DESIGN.generator_share,
+    max_length_difference: LengthDifferenceOpt = DEFAULT_DESIGN.max_length_difference,
+    cost: CostOpt = DEFAULT_DESIGN.cost,
     overlap: OverlapOpt = 0.0,
     exclude: ExcludeOpt = None,
     pin: PinOpt = None,
     previous: PreviousOpt = None,
-    solver: SolverOpt = SolverChoice.newton,
-    tol: TolOpt = 1e-4,
-    select: SelectOpt = SelectChoice.sample,
-    seed: SeedOpt = 0,
+    learn: LearnOpt = True,
+    solver: SolverOpt = SolverChoice(DEFAULT_DESIGN.solver),
+    tol: TolOpt = DEFAULT_DESIGN.tol,
+    select: SelectOpt = SelectChoice(DEFAULT_DESIGN.select),
+    seed: SeedOpt = DEFAULT_DESIGN.seed,
     device: DeviceOpt = "auto",
     skip_rejects: SkipOpt = False,
+    columns: MapOpt = None,
     as_json: JsonOpt = False,
 ) -> None:
     """Design and baselines side by side, in the criterion; writes nothing."""
-    from curation.insight.efficiency import label_equivalent
     from curation.pipeline import summary
+    from curation.worth import worth
 
     settings = design_settings(
-        budget=budget, ridge=ridge, ridge_kind=ridge_kind, fisher=fisher, temperature=temperature,
+        budget=budget, ridge=ridge, ridge_kind=ridge_kind, prior_power=prior_power,
+        fisher=fisher, temperature=temperature,
         per_token=per_token, spread=spread, per_prompt=per_prompt,
-        max_labels_per_pair=max_labels_per_pair, quota=quota, generator_share=generator_share, cost=cost,
+        max_labels_per_pair=max_labels_per_pair, quota=quota, generator_share=generator_share,
+        max_length_difference=max_length_difference, cost=cost,
         solver=solver, tol=tol, select=select, seed=seed, device=device,
     )  # fmt: skip
     space = SpaceSettings(dim=dim, normalize=normalize, pca=pca.value, length=length)
@@ -336,18 +402,27 @@ def compare(
         pin=pin,
         previous=previous,
         skip_rejects=skip_rejects,
+        columns=columns,
+        learn=learn,
+        keep=asked_by_name(context, KEPT),
     )
-    equivalent = label_equivalent(
-        solved.criterion, solved.prepared.geometry, solved.batch_information, solved.feasible.labels
-    )
-    result = {**summary(solved), "uniform_labels": equivalent.labels, "uniform_sentence": equivalent.sentence()}
-    emit(result, as_json, [*solve_lines(result), equivalent.sentence()])
+    found = worth(solved)
+    told, beside = found.sentences()
+    result = {
+        **summary(solved),
+        "uniform_labels": found.equivalent.labels,
+        "uniform_sentence": told,
+        "outcome_sentence": beside,
+    }
+    emit(result, as_json, [*solve_lines(result), told, beside])
 
 
 @app.command()
 def bench(
     repeats: Annotated[int, typer.Option(min=1, help="Runs of each row; the median is shown.")] = 5,
-    out: Annotated[Path | None, typer.Option(help="Folder for bench.json, bench.md and gap.html.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for bench.json, bench.md and gap.html."), Writes(BENCH)
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Tiny shapes: only to see that it works.")] = False,
     device: DeviceOpt = "cpu",
     as_json: JsonOpt = False,
@@ -362,7 +437,7 @@ def bench(
     emit(result, as_json, table(result))
 
 
-experiment = typer.Typer(no_args_is_help=True, help="Synthetic and policy experiments.")
+experiment = Commands(no_args_is_help=True, help="Synthetic and policy experiments.")
 app.add_typer(experiment, name="experiment")
 cli_labels.register(app)
 cli_backtest.register(app)
@@ -378,30 +453,53 @@ def main(arguments: list[str] | None = None) -> int:
         status = app(args=given, standalone_mode=False)
     except CurationError as error:
         return _fail(str(error), given)
-    except (OSError, MemoryError) as error:
+    except MemoryError:
+        return _fail(out_of_memory(), given)
+    except OSError as error:
         return _fail(f"{type(error).__name__}: {error}", given)
     except KeyboardInterrupt:
         status = INTERRUPTED
     except Exception as error:  # the boundary: a bug is logged whole and told in one sentence
         return _usage_or_bug(error, given)
     if status == INTERRUPTED:
-        kept = "finished parts are kept; go on with --resume" if given[:1] == ["features"] else "nothing was written"
-        return _fail(f"stopped; {kept}.", given)
+        return _fail(f"stopped; {kept_after(given)}.", given)
     return status if isinstance(status, int) else 0
+
+
+KEPT_PARTS = "what was finished is kept; run it again to go on"
+IN_THE_STORE = "what was recorded before that is in the store whole or not at all; look, then do it again"
+STOPPED = {
+    "features": "finished parts are kept; go on with --resume",
+    "experiment imdb": KEPT_PARTS,
+    "experiment hh": KEPT_PARTS,
+    "backtest --suite": KEPT_PARTS,
+    "topup": f"the new batch may be in the workspace already; {IN_THE_STORE}",
+    **dict.fromkeys(("decide", "import-labels", "sign", "people"), IN_THE_STORE),
+    "export": "the files are there whole or not at all, and may be although the export is not recorded; do it again",
+    **dict.fromkeys(("solve", "check"), "a file or folder that was not finished is not there; one that was is whole"),
+    **dict.fromkeys(("compare", "verify", "labels"), "it writes nothing"),
+    **dict.fromkeys(
+        ("bench", "backtest", "experiment tabular", "experiment contextual"),
+        "a result that was not finished is not there, and one of an earlier run stays",
+    ),
+}
+
+
+def kept_after(given: list[str]) -> str:
+    """What is left of a command, given as its words, that was interrupted."""
+    words = [word for word in given if not word.startswith("-")]
+    name = " ".join(words[:2]) if words[:1] == ["experiment"] else " ".join(words[:1])
+    if name == "backtest" and any(word.split("=")[0] == "--suite" for word in given):
+        name = "backtest --suite" if any(word.split("=")[0] == "--out" for word in given) else name
+    return STOPPED.get(name, "nothing was begun")
 
 
 def _usage_or_bug(error: Exception, given: list[str]) -> int:
     if hasattr(error, "show") and hasattr(error, "exit_code"):  # click's usage errors
         error.show(file=sys.stderr)
         return int(error.exit_code)
-    log = workspace() / "logs" / "errors.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(log)
-    logger = logging.getLogger("curation.bug")
-    logger.propagate = False
-    logger.addHandler(handler)
-    logger.error("command %s", given, exc_info=error)
-    return _fail(f"unexpected {type(error).__name__}: {error}; the details are in {log}.", given)
+    sentence(error, doing=f"command {given}")
+    return _fail(f"unexpected {type(error).__name__}: {error}; the details are in {errors_log()}.", given)
 
 
 def _fail(message: str, given: list[str]) -> int:

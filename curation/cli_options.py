@@ -10,13 +10,22 @@ from typing import Annotated, Any
 import typer
 
 from curation.errors import DesignError
-from curation.settings import DesignSettings, parse_quota
+from curation.settings import PRESETS, DesignSettings, parse_quota
 
-PoolArg = Annotated[Path, typer.Argument(help="Pool: JSON Lines (.gz, .zst), Parquet or CSV.", show_default=False)]
+PoolArg = Annotated[
+    Path, typer.Argument(help="Pool: JSON Lines, JSON, CSV (packed or not), Parquet or Excel.", show_default=False)
+]
+MapOpt = Annotated[
+    list[str] | None,
+    typer.Option("--map", help="Which column is what, as in prompt=question,response=answer.", show_default=False),
+]
 JsonOpt = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 FeaturesOpt = Annotated[Path, typer.Option("--features", help="Features file of this pool (Parquet).")]
 BudgetOpt = Annotated[float, typer.Option("--budget", help="Labels to buy; with --cost, in units of the cost.")]
 RidgeOpt = Annotated[float, typer.Option(help="Prior information per direction.")]
+PowerOpt = Annotated[
+    float, typer.Option("--prior-power", help="a of the prior M^a: 0 all directions alike, 1 each as it matters.")
+]
 DimOpt = Annotated[int, typer.Option(help="PCA dimensions; the length coordinate comes on top.")]
 NormalizeOpt = Annotated[bool, typer.Option("--normalize/--no-normalize", help="L2-normalise each hidden state.")]
 LengthOpt = Annotated[bool, typer.Option("--length/--no-length", help="Add the length coordinate.")]
@@ -26,6 +35,14 @@ QuotaOpt = Annotated[
 ]
 ShareOpt = Annotated[
     float | None, typer.Option("--generator-share", help="Share of the labels one generator takes part in, at most.")
+]
+LengthDifferenceOpt = Annotated[
+    float | None,
+    typer.Option(
+        "--max-length-difference",
+        help="Mean |log length difference| of the pairs, at most (0.69: one is twice as long). Drawn batches keep it "
+        "in expectation, each to within a few labels; --select exact never exceeds it.",
+    ),
 ]
 CostOpt = Annotated[
     str | None, typer.Option("--cost", help="Field of meta with the cost of a label, or `characters` (thousands).")
@@ -103,12 +120,41 @@ class LabelChoice(StrEnum):
     jsonl = "jsonl"
 
 
+class AnswersChoice(StrEnum):
+    binary = "binary"
+    graded = "graded"
+
+
 class OrderChoice(StrEnum):
     random = "random"
     both = "both"
     fixed = "fixed"
 
 
+class PresetChoice(StrEnum):
+    default = "default"
+    hgm = "hgm"
+    before = "0.2.0"
+
+
+def _preset(context: typer.Context, chosen: PresetChoice) -> PresetChoice:
+    """Make the preset's values the defaults of this call; an option that is given still wins."""
+    values = {
+        name: f"{value:g}" if name == "max_labels_per_pair" else value
+        for name, value in PRESETS[chosen.value].values.items()
+    }
+    context.default_map = {**(context.default_map or {}), **values}
+    return chosen
+
+
+PresetOpt = Annotated[
+    PresetChoice,
+    typer.Option(
+        is_eager=True,
+        callback=_preset,
+        help="Ridge, spread, selection and space where not given: hgm is the paper, 0.2.0 the old default.",
+    ),
+]
 RidgeKindOpt = Annotated[RidgeKindChoice, typer.Option(help="Unit of the ridge.")]
 PcaOpt = Annotated[PcaChoice, typer.Option(help="What the PCA is fitted on.")]
 FisherOpt = Annotated[FisherChoice, typer.Option(help="Policy of the Fisher matrix.")]
@@ -127,6 +173,22 @@ PreviousOpt = Annotated[
     list[Path] | None,
     typer.Option(help="Labelled batch to go on from, in its space; its labelled pairs are not bought again."),
 ]
+
+
+LearnOpt = Annotated[
+    bool,
+    typer.Option("--learn/--no-learn", help="With --previous: let who won change the design, not only what was asked."),
+]
+PilotOpt = Annotated[
+    float | None,
+    typer.Option("--pilot", help="Buy only this much of the budget now, to learn from; the rest follows --previous."),
+]
+
+
+def asked_by_name(context: typer.Context, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of the parameters that stand on the command line, so that nothing learnt may change them."""
+    sources = {name: context.get_parameter_source(name) for name in names}
+    return tuple(name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE")
 
 
 def design_settings(

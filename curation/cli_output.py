@@ -45,6 +45,8 @@ def say_inline(text: str) -> None:
 
 
 def solve_lines(result: dict[str, Any]) -> list[str]:
+    from curation.insight.length_share import LengthShare
+
     lines = [
         f"{result['selected_labels']} labels on {result['selected_pairs']} of {result['pairs']} pairs "
         f"({result['prompts']} prompts), spread {result['spread']}, Fisher {result['fisher']}, d = {result['dim']}",
@@ -53,13 +55,30 @@ def solve_lines(result: dict[str, Any]) -> list[str]:
         f"{result['passes']} passes, {result['seconds']['solve']:.2f} s on {result['device']}",
         *_limit_lines(result),
         *([f"goes on from {result['previous_labels']} labels of earlier batches"] if result["previous_labels"] else []),
+        *_learnt_lines(result),
         "the criterion measures what labels can identify; it is not the reward",
+        LengthShare.from_dict(result["length"]).sentence(),
         *result["notes"],
     ]
     for name, value in result["baselines"].items():
         shown = "left out" if value is None else f"{value:.6g} ({value / result['realised']:.2f} x the batch)"
         lines.append(f"  {name:<20} {shown}")
     return [*lines, f"written to {result['out']}"] if "out" in result else lines
+
+
+def _learnt_lines(result: dict[str, Any]) -> list[str]:
+    """What earlier labels said, and what a pilot is for."""
+    lines = []
+    if result["learnt"]:
+        lines += [*result["learnt"]["sentences"], *result["learnt"]["next"]["words"]]
+    if result["pilot"]:
+        now, whole = result["pilot"]["labels"], result["pilot"]["of"]
+        folder = result.get("out", "THIS BATCH")
+        lines.append(
+            f"a pilot: {now:g} of {whole:g}. Next: label it, `import-labels {folder} FILE`, then `solve ... --previous "
+            f"{folder} --budget {whole - now:g}` spends the rest by what the labels say"
+        )
+    return lines
 
 
 def _limit_lines(result: dict[str, Any]) -> list[str]:
@@ -69,6 +88,8 @@ def _limit_lines(result: dict[str, Any]) -> list[str]:
         asked.append(f"{name} {low:g} to {high:g}" if high is not None else f"{name} {low:g} or more")
     if result["generator_share"]:
         asked.append(f"no generator in more than {result['generator_share']:.0%} of the labels")
+    if result["max_length_difference"]:
+        asked.append(f"mean |log length difference| at most {result['max_length_difference']:g}")
     if result["cost"]:
         asked.append(f"cost ({result['cost']}) {result['cost_total']:g} of {result['budget']:g}")
     return ["; ".join(asked)] if asked else []

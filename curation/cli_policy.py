@@ -11,7 +11,9 @@ import typer
 
 from curation.cli_options import DeviceOpt, JsonOpt
 from curation.cli_output import emit, say, say_inline
+from curation.cli_outputs import Writes
 from curation.device import resolve_device
+from curation.output_kinds import POLICY
 
 
 class ScaleChoice(StrEnum):
@@ -23,7 +25,11 @@ class ScaleChoice(StrEnum):
 ScaleOpt = Annotated[
     ScaleChoice, typer.Option(help="published: the paper's models from the hub; small: minutes on a CPU, no download.")
 ]
-OutOpt = Annotated[Path | None, typer.Option(help="Folder of stages and result; default: where the dashboard looks.")]
+OutOpt = Annotated[
+    Path | None,
+    typer.Option(help="Folder of stages and result; default: where the dashboard looks."),
+    Writes(POLICY),
+]
 SeedOpt = Annotated[int, typer.Option(help="Seed of splits, models, samples and labels.")]
 
 

@@ -9,9 +9,13 @@ import typer
 
 from curation.cli_options import JsonOpt
 from curation.cli_output import emit, progress_line, say
+from curation.cli_outputs import Writes
+from curation.output_kinds import SYNTHETIC
 
 SeedsOpt = Annotated[int, typer.Option(help="Repetitions, each with its own rewards, reference and draws.")]
-OutOpt = Annotated[Path | None, typer.Option(help="Folder of the result; default: where the dashboard looks.")]
+OutOpt = Annotated[
+    Path | None, typer.Option(help="Folder of the result; default: where the dashboard looks."), Writes(SYNTHETIC)
+]
 
 
 def register(app: typer.Typer) -> None:

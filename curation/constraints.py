@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from curation.design.geometry import Geometry
     from curation.design.limits import Limits
 
+LENGTH_DIFFERENCE = "the mean |log length difference| (--max-length-difference)"
+
 
 def pool_limits(pool: Pool, geometry: Geometry, settings: DesignSettings) -> Limits:
     """The constraints past budget and spread that the settings ask of this pool. Raises DesignError, PoolError."""
-    from curation.design.limits import Limits
+    from curation.design.limits import Limits, MeanLimit
 
     strata, generators = stratum_groups(pool), generator_groups(pool)
     unknown = [name for name, _, _ in settings.quotas if name not in strata.names]
@@ -27,6 +29,10 @@ def pool_limits(pool: Pool, geometry: Geometry, settings: DesignSettings) -> Lim
             f"quota of {unknown[0]}: no prompt of this pool has that stratum; it has "
             f"{', '.join(strata.names[:20])}{' and others' if len(strata.names) > 20 else ''}."
         )
+    means: tuple[MeanLimit, ...] = ()
+    if settings.max_length_difference is not None:
+        differences = length_differences(pool, geometry)
+        means = (MeanLimit(LENGTH_DIFFERENCE, differences, settings.max_length_difference),)
     return Limits(
         per_prompt=settings.per_prompt,
         strata=strata.numbers,
@@ -36,7 +42,16 @@ def pool_limits(pool: Pool, geometry: Geometry, settings: DesignSettings) -> Lim
         generator_names=generators.names,
         generator_share=settings.generator_share,
         costs=None if settings.cost is None else pair_costs(pool, geometry, settings.cost),
+        means=means,
     )
+
+
+def length_differences(pool: Pool, geometry: Geometry) -> np.ndarray:
+    """(pairs,) |log(1 + characters) of one response minus the other's|; 0.69 where one is twice as long."""
+    import torch
+
+    logs = torch.as_tensor(np.log1p(pool.lengths()), device=geometry.device)
+    return np.asarray(geometry.difference(logs).abs().cpu().numpy())
 
 
 def pair_costs(pool: Pool, geometry: Geometry, name: str) -> np.ndarray:

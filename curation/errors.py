@@ -1,8 +1,14 @@
 """Small named exceptions. Their text is shown to analysts as it is: value, rule, remedy."""
 
+LONGEST = 2000  # characters of a message: a name in a file can be a megabyte long
+
 
 class CurationError(Exception):
-    """Base of every error whose message is meant for the person at the screen."""
+    """Base of every error whose message is meant for the person at the screen; a long one is cut in its middle."""
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return text if len(text) <= LONGEST else f"{text[: LONGEST * 2 // 3]} [...] {text[-LONGEST // 3 :]}"
 
 
 class PoolError(CurationError):
@@ -23,6 +29,10 @@ class DesignError(CurationError):
 
 class BatchError(CurationError):
     """A batch folder cannot be written or read."""
+
+
+class OutputError(CurationError):
+    """A file or folder may not be written where it was asked for."""
 
 
 class StoreError(CurationError):

@@ -17,13 +17,21 @@ import uuid
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
 
 from curation.errors import CurationError
+from curation.files import out_of_memory, parse_json, read_text
+from curation.processes import is_running, mark_of
+from curation.review.roles import COMMAND_LINE
+from curation.review.store import Store, open_store
 from curation.settings import workspace
 
 State = Literal["running", "done", "failed", "cancelled"]
 WRITE_EVERY = 0.25  # seconds
+FILE_MOST = 1 << 20  # bytes of a job file
+BEGINS_WITHIN = 60.0  # seconds from the job file to its process
 # kind -> module:function, called with (options, out, progress) in the worker; what it returns is the closing message
 RUNNERS = {
     "features": "curation.jobs:run_features",
@@ -50,6 +58,7 @@ class Job:
     seconds: float = 0.0
     message: str = ""
     started: float = 0.0
+    process: str = ""  # what tells the process from another of the same number
 
     @property
     def rate(self) -> float:
@@ -74,35 +83,49 @@ def _write(job: Job) -> None:
     staging.replace(folder / f"{job.job_id}.json")
 
 
+class JobError(CurationError):
+    """A job file is not one, or its process cannot be started."""
+
+
 def read_job(job_id: str) -> Job | None:
-    """The job as it stands, None where it is unknown. A worker that died without a word counts as failed."""
+    """The job as it stands, None where it is unknown or its file is none. A worker that died without a word counts as
+    failed."""
+    job = _kept(job_id)
+    if job is None or job.state != "running" or _alive(job):
+        return job
+    again = _kept(job_id)
+    if again is not None and again.state == "running":
+        again = replace(again, state="failed", message="The worker died; start again to go on from what it finished.")
+        _write(again)
+    return again
+
+
+def _kept(job_id: str) -> Job | None:
+    """What the job file says; None where there is none, or it holds something else."""
+    path = _folder() / f"{job_id}.json"
     try:
-        job = Job(**json.loads((_folder() / f"{job_id}.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        text = read_text(path, most=FILE_MOST, error=JobError, remedy="remove it")
+        job = _JOB.validate_python(parse_json(text, place=str(path), error=JobError, remedy="remove it"))
+    except (JobError, ValidationError):
         return None
-    if job.state == "running" and job.pid and not _alive(job.pid):
-        again = json.loads((_folder() / f"{job_id}.json").read_text(encoding="utf-8"))
-        if again["state"] == "running":
-            job = replace(job, state="failed", message="The worker died; start again to go on from what it finished.")
-            _write(job)
-        else:
-            job = Job(**again)
-    return job
+    numbers = (job.seconds, job.started, job.done, job.total, job.pid)
+    sound = job.job_id == job_id and all(0 <= number < 2**53 for number in numbers)
+    return job if sound else None
 
 
-def _alive(pid: int) -> bool:
+_JOB = TypeAdapter(Job)
+
+
+def _alive(job: Job) -> bool:
+    """Whether the job's own process runs: another may have its number by now."""
+    if not job.pid:  # its file is written before its process begins
+        return time.time() - job.started < BEGINS_WITHIN
     try:
-        if os.waitpid(pid, os.WNOHANG)[0] == pid:  # our own child, ended: take it off the list
+        if os.waitpid(job.pid, os.WNOHANG)[0] == job.pid:  # our own child, ended: take it off the list
             return False
-    except ChildProcessError:
+    except (ChildProcessError, OverflowError):
         pass
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    return is_running(job.pid, mark=job.process, words=("curation.jobs", job.job_id))
 
 
 def latest_job(subject: str, kind: str = "features") -> Job | None:
@@ -112,12 +135,39 @@ def latest_job(subject: str, kind: str = "features") -> Job | None:
     return max(mine, key=lambda job: job.started, default=None)
 
 
-def start_job(kind: str, subject: str, options: dict[str, Any], *, out: str = "") -> Job:
-    """Start work of a kind of RUNNERS in a worker process. options: plain JSON values. out: what it will write."""
+def start_job(
+    kind: str,
+    subject: str,
+    options: dict[str, Any],
+    *,
+    out: str = "",
+    who: str = COMMAND_LINE,
+    store: Store | None = None,
+) -> Job:
+    """Start work of a kind of RUNNERS in a worker process. options: plain JSON values. out: what it will write.
+
+    Raises StoreError for who may not.
+    """
+    (store or open_store()).require(who, "reviewer")
     job = Job(uuid.uuid4().hex[:12], kind, subject, options, out, started=time.time())
     _write(job)
     log = (_folder() / f"{job.job_id}.log").open("w", encoding="utf-8")
-    process = subprocess.Popen(
+    try:
+        process = _worker(job, log)
+    except OSError as error:
+        _write(replace(job, state="failed", message=f"No worker could be started: {error.strerror or error}."))
+        raise JobError(
+            f"no worker could be started ({error.strerror or error}); close something and try again."
+        ) from None
+    finally:
+        log.close()
+    job = replace(job, pid=process.pid, process=mark_of(process.pid))
+    _write(job)
+    return job
+
+
+def _worker(job: Job, log: IO[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
         [sys.executable, "-m", "curation.jobs", job.job_id],
         stdout=log,
         stderr=subprocess.STDOUT,
@@ -126,10 +176,6 @@ def start_job(kind: str, subject: str, options: dict[str, Any], *, out: str = ""
         env={**os.environ, "CURATION_HOME": str(workspace().absolute())},
         cwd=Path(__file__).resolve().parent.parent,
     )
-    log.close()
-    job = replace(job, pid=process.pid)
-    _write(job)
-    return job
 
 
 def start_features_job(
@@ -140,23 +186,29 @@ def start_features_job(
     layer: int = -1,
     pooling: str = "last",
     seed: int = 0,
+    who: str = COMMAND_LINE,
+    store: Store | None = None,
 ) -> Job:
     """Start extraction in a worker process; it resumes from finished shards of the same run."""
+    opened = store or open_store()
+    opened.require(who, "reviewer")
     safe = "".join(c if c.isalnum() or c in "._-" else "_" for c in Path(model).name)[:60]
     out = workspace() / "features" / f"{pool_fingerprint}-{safe}-{pooling}{layer}.parquet"
     out.parent.mkdir(parents=True, exist_ok=True)
     options = {"pool": str(pool_path), "model": model, "layer": layer, "pooling": pooling, "seed": seed}
-    return start_job("features", pool_fingerprint, options, out=str(out.absolute()))
+    return start_job("features", pool_fingerprint, options, out=str(out.absolute()), who=who, store=opened)
 
 
-def cancel_job(job_id: str) -> Job | None:
-    """End a running job and everything it started; what it finished stays for a resume."""
+def cancel_job(job_id: str, *, who: str = COMMAND_LINE, store: Store | None = None) -> Job | None:
+    """End a running job and everything it started; what it finished stays for a resume. Raises StoreError."""
+    (store or open_store()).require(who, "reviewer")
     job = read_job(job_id)
     if job is None or job.state != "running":
         return job
-    if job.pid:
+    if job.pid and _alive(job):
         with suppress(ProcessLookupError):
-            os.killpg(job.pid, signal.SIGTERM)
+            if os.getpgid(job.pid) == job.pid:  # the worker leads its group; the group of another is not touched
+                os.killpg(job.pid, signal.SIGTERM)
     job = replace(job, state="cancelled", message="Cancelled; start again to go on from the finished parts.")
     _write(job)
     return job
@@ -167,7 +219,7 @@ def run_job(job_id: str) -> None:
     found = read_job(job_id)
     if found is None:
         raise SystemExit(f"job {job_id} is unknown")
-    job: Job = replace(found, pid=os.getpid())
+    job: Job = replace(found, pid=os.getpid(), process=mark_of(os.getpid()))
     _write(job)
     last = 0.0
 
@@ -181,7 +233,10 @@ def run_job(job_id: str) -> None:
     try:
         module, _, name = RUNNERS[job.kind].partition(":")
         message = getattr(importlib.import_module(module), name)(job.options, job.out, progress)
-    except (CurationError, OSError, MemoryError) as error:
+    except MemoryError:
+        _write(replace(job, state="failed", message=f"It ended because {out_of_memory('this work')}"))
+        return
+    except (CurationError, OSError) as error:
         _write(replace(job, state="failed", message=str(error) or type(error).__name__))
         return
     _write(replace(job, state="done", message=message))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,10 +14,11 @@ import numpy as np
 from curation.constraints import pool_limits
 from curation.device import describe_device, resolve_device
 from curation.errors import DesignError, PoolError
+from curation.pool.messages import plain_messages
 from curation.pool.pair_lists import LocalPair
 from curation.pool.readers import read_pool
 from curation.pool.schema import Pool, PoolFile
-from curation.settings import DesignSettings, FisherKind, SpaceSettings
+from curation.settings import OVERLAP_MOST, DesignSettings, FisherKind, SpaceSettings
 
 if TYPE_CHECKING:
     import torch
@@ -29,11 +30,15 @@ if TYPE_CHECKING:
     from curation.design.result import Design, Step
     from curation.design.sampling import Batch
     from curation.insight.explain import Explanations
+    from curation.insight.learning import Outcomes
+    from curation.insight.learning_rule import Taught
+    from curation.insight.length_share import LengthShare
     from curation.representation.features_file import FeatureTable
     from curation.representation.fisher import Probabilities
     from curation.representation.space import Space
 
 ProgressCallback = Callable[["Step"], None]
+Pinned = Sequence[LocalPair] | Mapping[LocalPair, float]  # held at the labels per pair, or each at its own labels
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,8 @@ class Earlier:
     """What earlier batches have taught, in their space: the next design starts from it and buys none of it twice.
 
     information: sum over labelled pairs of their labels times z z', (d, d). labelled: pairs of this pool that have
-    labels. labels: how many labels that is. space: the map all of it was made in.
+    labels. labels: how many labels that is. space: the map all of it was made in. outcomes: who won. taught: what the
+    outcomes say and the next design makes of it; None where they are not to be looked at.
     """
 
     batch_ids: tuple[str, ...]
@@ -67,6 +73,8 @@ class Earlier:
     information: np.ndarray
     labelled: tuple[LocalPair, ...]
     labels: int
+    outcomes: Outcomes | None = None
+    taught: Taught | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +82,8 @@ class Solved:
     """A design, the batch drawn from it and everything said about them.
 
     realised: f of the drawn batch. batch_information: its Sigma (d, d). explanations: one entry per pair of the batch.
+    length: what the batch has to do with answer length.
+    pilot_of: the whole budget where this batch is its first part, bought to learn from.
     """
 
     prepared: Prepared
@@ -87,8 +97,10 @@ class Solved:
     realised: float
     baselines: dict[str, Baseline]
     explanations: Explanations
+    length: LengthShare
     seconds: dict[str, float] = field(default_factory=dict)
     earlier: Earlier | None = None
+    pilot_of: float | None = None
 
     @property
     def efficiency(self) -> float:
@@ -100,9 +112,10 @@ class Solved:
         return self.design.certificate.lower_bound / self.realised
 
 
-def load_pool(path: str | Path, *, skip_rejects: bool = True) -> PoolFile:
-    """Read a pool. Raises PoolError where it is unusable, or where it has rejects and those may not be skipped."""
-    file = read_pool(path)
+def load_pool(path: str | Path, *, skip_rejects: bool = True, mapping: dict[str, str] | None = None) -> PoolFile:
+    """Read a pool; mapping: field -> column, as `read_pool`. Raises PoolError where it is unusable, or where it has
+    rejects and those may not be skipped."""
+    file = read_pool(path, mapping=mapping)
     if file.rejects and not skip_rejects:
         first = file.rejects[0]
         raise PoolError(
@@ -185,33 +198,44 @@ def design_problem(
     settings: DesignSettings,
     *,
     overlap: float = 0,
-    pinned: Sequence[LocalPair] = (),
+    pinned: Pinned = (),
     excluded: Sequence[LocalPair] = (),
     earlier: Earlier | None = None,
 ) -> tuple[Criterion, Feasible]:
-    """Criterion and feasible set of a run. overlap: part of the budget kept for repeats, outside the design."""
+    """Criterion and feasible set of a run. overlap: part of the budget kept for repeats, outside the design.
+    pinned: pairs held at the labels per pair, or pair -> the labels it is held at.
+
+    Where earlier outcomes have taught something, Fisher matrix and prior are theirs; the settings must be too.
+    """
     import torch
 
     from curation.design.criterion import make_criterion
+    from curation.design.factors import pair_factor
     from curation.design.feasible import make_feasible
 
     geometry = prepared.geometry
     bought = earlier.labelled if earlier is not None else ()
+    taught = earlier.taught if earlier is not None else None
+    known = taught or earlier
+    if taught is not None and taught.preference is not None:
+        geometry = geometry.with_factor(pair_factor(geometry, theta=taught.preference))
+    numbers = pair_numbers(geometry, list(pinned))
     feasible = make_feasible(
         geometry,
         budget=settings.budget - overlap,
         max_labels_per_pair=settings.max_labels_per_pair,
         spread=settings.spread,
-        pinned=pair_numbers(geometry, pinned),
+        pinned=dict(zip(numbers, pinned.values(), strict=True)) if isinstance(pinned, Mapping) else numbers,
         excluded=sorted({*pair_numbers(geometry, excluded), *pair_numbers(geometry, bought)}),
         limits=pool_limits(prepared.pool, geometry, settings),
     )
     criterion = make_criterion(
-        geometry,
-        torch.as_tensor(prepared.fisher),
-        ridge=settings.ridge,
+        prepared.geometry,
+        torch.as_tensor(prepared.fisher if taught is None else taught.fisher),
+        ridge=settings.ridge * (1.0 if taught is None else taught.ridge_share),
         kind=settings.ridge_kind,
-        previous=None if earlier is None else torch.as_tensor(earlier.information / feasible.labels),
+        power=settings.prior_power,
+        previous=None if known is None else torch.as_tensor(known.information / feasible.labels),
     )
     return criterion, feasible
 
@@ -249,6 +273,11 @@ def select_batch(criterion: Criterion, feasible: Feasible, design: Design, setti
     return (sample if settings.select == "sample" else paper)(feasible, design.weights, seed=settings.seed)
 
 
+def kept_back(settings: DesignSettings, overlap: float) -> float:
+    """The part of the budget that is kept for repeats: whole labels, or cost units."""
+    return overlap * settings.budget if settings.cost else math.floor(overlap * settings.budget)
+
+
 def batch_cost(feasible: Feasible, batch: Batch) -> float | None:
     """What the labels of a batch cost together, None where there are no costs."""
     costs = feasible.limits.costs
@@ -270,23 +299,36 @@ def solve(
     settings: DesignSettings,
     *,
     overlap: float = 0.0,
-    pinned: Sequence[LocalPair] = (),
+    pinned: Pinned = (),
     excluded: Sequence[LocalPair] = (),
     earlier: Earlier | None = None,
+    pilot_of: float | None = None,
     with_baselines: bool = True,
     progress: ProgressCallback | None = None,
 ) -> Solved:
     """Solve, draw the batch, compare it and explain every pair. overlap: share of the budget given to repeats.
 
+    earlier: batches to go on from; what their outcomes taught changes the settings. pilot_of: the whole budget, where
+    `settings` asks for a first part of it.
     Raises DesignError with the constraint's name and amount where the budget cannot be spent as asked.
     """
     from curation.design.baselines import baselines, batch_information
     from curation.design.sampling import with_overlap
     from curation.insight.explain import explain
+    from curation.insight.length_share import length_share
 
-    if not 0 <= overlap <= 0.5:
-        raise DesignError(f"--overlap {overlap} is outside 0..0.5; it is the share of labels that repeat a pair.")
-    kept = overlap * settings.budget if settings.cost else math.floor(overlap * settings.budget)
+    if pilot_of is not None and not settings.budget < pilot_of:
+        raise DesignError(
+            f"a pilot of {settings.budget:g} leaves nothing of the budget {pilot_of:g} to learn for; ask for less, a "
+            "third for example."
+        )
+    if earlier is not None and earlier.taught is not None:
+        settings = replace(settings, **earlier.taught.next.changes)
+    if not 0 <= overlap <= OVERLAP_MOST:
+        raise DesignError(
+            f"--overlap {overlap} is outside 0..{OVERLAP_MOST:g}; it is the share of labels that repeat a pair."
+        )
+    kept = kept_back(settings, overlap)
     seconds = dict(prepared.seconds)
     started = time.perf_counter()
     criterion, feasible = design_problem(
@@ -304,6 +346,7 @@ def solve(
     seconds["select"] = time.perf_counter() - started
     started = time.perf_counter()
     explanations = explain(criterion, feasible, design, information, batch.pairs)
+    length = length_share(criterion, feasible, design, prepared.pool.lengths(), batch.pairs, batch.copies)
     seconds["explain"] = time.perf_counter() - started
     return Solved(
         prepared=prepared,
@@ -317,8 +360,10 @@ def solve(
         realised=realised,
         baselines=rules,
         explanations=explanations,
+        length=length,
         seconds=seconds,
         earlier=earlier,
+        pilot_of=pilot_of,
     )
 
 
@@ -337,10 +382,13 @@ def summary(solved: Solved) -> dict[str, Any]:
         "per_prompt": settings.per_prompt,
         "quotas": {name: [low, high if math.isfinite(high) else None] for name, low, high in settings.quotas},
         "generator_share": settings.generator_share,
+        "max_length_difference": settings.max_length_difference,
         "cost": settings.cost,
         "cost_total": batch_cost(solved.feasible, solved.batch),
         "select": settings.select,
         "previous_labels": 0 if solved.earlier is None else solved.earlier.labels,
+        "learnt": None if solved.earlier is None or solved.earlier.taught is None else solved.earlier.taught.to_dict(),
+        "pilot": None if solved.pilot_of is None else {"labels": settings.budget, "of": solved.pilot_of},
         "fisher": solved.prepared.probabilities.kind,
         "fisher_reason": solved.prepared.probabilities.reason,
         "fisher_fit_r2": solved.prepared.probabilities.fit_r2,
@@ -360,6 +408,7 @@ def summary(solved: Solved) -> dict[str, Any]:
         "device": describe_device(solved.prepared.device),
         "seconds": {name: round(value, 4) for name, value in solved.seconds.items()},
         "baselines": {name: rule.realised for name, rule in solved.baselines.items()},
+        "length": solved.length.to_dict(),
         "notes": [
             *solved.prepared.space.notes,
             *solved.prepared.table.notes,
@@ -369,25 +418,39 @@ def summary(solved: Solved) -> dict[str, Any]:
 
 
 def budget_frontier(
-    prepared: Prepared, settings: DesignSettings, budgets: Sequence[float]
+    prepared: Prepared,
+    settings: DesignSettings,
+    budgets: Sequence[float],
+    *,
+    overlap: float = 0.0,
+    pinned: Pinned = (),
+    excluded: Sequence[LocalPair] = (),
 ) -> list[tuple[float, float, float]]:
     """Information left to want at each budget: (budget, designed, uniform) values of T = f / n x planned n.
 
-    The ridge's information stays that of `settings.budget`, so that budgets compare (METHOD.md section 8).
+    The ridge's information stays that of `settings.budget`, so that budgets compare (METHOD.md section 8). overlap,
+    pinned, excluded: as `solve`; the point at the present budget is the design that `solve` finds. Budgets that the
+    pool, the pins or the limits do not allow are left out.
     """
-    from dataclasses import replace
 
-    criterion, _ = design_problem(prepared, settings)
+    def problem(budget: float) -> tuple[Criterion, Feasible]:
+        asked = replace(settings, budget=budget)
+        return design_problem(prepared, asked, overlap=kept_back(asked, overlap), pinned=pinned, excluded=excluded)
+
+    criterion, present = problem(settings.budget)
     rows, last = [], None
     for budget in budgets:
         try:
-            _, feasible = design_problem(prepared, replace(settings, budget=budget))
+            _, feasible = problem(budget)
         except DesignError:
-            continue  # above the pool: the frontier ends there
-        scaled = replace(criterion, prior=criterion.prior * (settings.budget / budget))
-        design = run_solver(scaled, feasible, replace(settings, tol=1e-3), start=last)
+            continue  # above the pool, or below the pins: the frontier ends there
+        factor = present.labels / feasible.labels
+        if budget == settings.budget:
+            design = run_solver(criterion, present, settings)
+        else:
+            scaled = replace(criterion, prior=criterion.prior * factor)
+            design = run_solver(scaled, feasible, replace(settings, tol=1e-3), start=last)
         last = design.weights
-        factor = settings.budget / budget
         rows.append((budget, design.certificate.objective * factor, design.certificate.uniform * factor))
     return rows
 
@@ -426,7 +489,7 @@ def make_features(
     from curation.representation.extract import extract
 
     made = extract(
-        [prompt.prompt for prompt in pool.prompts],
+        [plain_messages(p.prompt) if isinstance(p.prompt, list) else p.prompt for p in pool.prompts],
         [[response.text for response in prompt.responses] for prompt in pool.prompts],
         pool.ids(),
         out=out,

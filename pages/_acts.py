@@ -8,6 +8,7 @@ from curation.batch import BatchFolder
 from curation.errors import CurationError
 from curation.review.decisions import Decision
 from curation.topup import reject_and_replace, top_up
+from pages._guard import acting
 from pages._shared import features_path, guarded, open_pool, prepared_pool, review_store, reviewer, set_page_state
 from pages._widgets import escaped
 
@@ -29,6 +30,7 @@ def act_on_shown(
 
 
 @st.dialog("One decision for everything shown", width="large", on_dismiss="rerun")
+@acting
 def act_dialog(
     batch: BatchFolder,
     keys: list[str],
@@ -113,6 +115,7 @@ def show_batch(batch_id: str, pair: str | None) -> None:
     set_page_state("pair", pair)
 
 
+@acting
 def undo(batch: BatchFolder) -> None:
     """Take back this person's last action; where a replacement made this batch, go back to the one before."""
     try:

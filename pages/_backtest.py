@@ -1,6 +1,6 @@
 """The backtest part of the Evidence page: does choosing pairs pay, where outcomes are known?"""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 import pandas as pd
 import streamlit as st
@@ -9,9 +9,9 @@ from curation.backtest import Options, Result, place, read
 from curation.charts.backtest import NAMES, misled_directions, paired_differences, reward_curves
 from curation.insight.backtest_report import DECLARED, REFERENCES, Report
 from curation.jobs import latest_job, start_job
-from curation.settings import DesignSettings
+from curation.worth import testable
 from pages._jobs import job_panel
-from pages._shared import current_view, features_path, guarded, open_pool
+from pages._shared import current_view, features_path, guarded, open_pool, review_store, reviewer
 from pages._widgets import chart, escaped
 
 SEEDS = 24
@@ -34,7 +34,7 @@ def section() -> None:
     asked = guarded(
         lambda: Options(
             space=view.space_settings(),
-            design=_testable(view.design_settings(len(opened.pool.prompts))),
+            design=testable(view.design_settings(len(opened.pool.prompts))),
             seeds=SEEDS,
         )
     )
@@ -42,11 +42,15 @@ def section() -> None:
     running = job is not None and job.state == "running"
     if st.button(f"Run {SEEDS} splits with the present settings", key="run_backtest", disabled=running,
                  icon=":material/play_arrow:"):  # fmt: skip
-        start_job(
-            "backtest",
-            opened.pool.fingerprint,
-            {"pool": str(opened.path), "features": str(features_path()), "options": asdict(asked)},
-            out=str(folder.absolute()),
+        guarded(
+            lambda: start_job(
+                "backtest",
+                opened.pool.fingerprint,
+                {"pool": str(opened.path), "features": str(features_path()), "options": asdict(asked)},
+                out=str(folder.absolute()),
+                who=reviewer(),
+                store=review_store(),
+            )
         )
         st.rerun()
     job = job_panel("backtest", opened.pool.fingerprint, "splits")
@@ -59,15 +63,18 @@ def section() -> None:
     shown(result)
 
 
-def _testable(settings: DesignSettings) -> DesignSettings:
-    """The design's settings without what only fits the whole pool."""
-    return replace(settings, budget=1, cost=None, quotas=(), tol=1e-3, seed=0)
-
-
 def shown(result: Result) -> None:
     """Verdict, curves, differences, tables."""
+    (st.success if result.ahead else st.warning)(escaped(result.verdict), icon=":material/gavel:")
+    if result.explained is not None:
+        st.caption(escaped(result.explained.sentence()))
     report = result.report
-    (st.success if report.ahead else st.warning)(escaped(report.verdict), icon=":material/gavel:")
+    if result.without is not None:
+        taken = " and ".join(result.options.nuisance)
+        kinds = {"as they are": result.report, f"{taken} taken out": result.without}
+        report = kinds[
+            st.segmented_control("Outcomes", list(kinds), default="as they are", required=True, key="backtest_outcomes")
+        ]
     st.caption(
         f"{DECLARED} {report.seeds} splits of {report.prompts:,} prompts; reward in {report.unit}, over the reference's, at "
         f"{report.kl:.2f} nats; {result.seconds:.0f} s."

@@ -10,12 +10,13 @@ from typing import Any
 import streamlit as st
 
 from curation.batch import BatchFolder, batch_stamp, read_batch
+from curation.handover import check_recorded
 from curation.pipeline import Solved
 from curation.queue import QueueTable
 from curation.review.live import LiveDecisions
-from curation.session import allowed_path
+from curation.session import LIST_ENDINGS, allowed_path
 from curation.settings import workspace
-from pages._shared import constraints, current_view, digest_of, guarded, open_pool, review_store, reviewer
+from pages._shared import constraints, current_view, digest_of, guarded, open_pool, review_store, reviewer, solver_of
 
 
 @st.cache_resource
@@ -23,13 +24,16 @@ def _saved_cache() -> tuple[OrderedDict[Any, tuple[Solved, BatchFolder, str]], t
     return OrderedDict(), threading.Lock()
 
 
-def saved_batch(solved: Solved) -> BatchFolder:
-    """The batch folder of a solved design in the workspace, written and registered if it is new."""
-    from curation.handover import save_for_review
+def saved_batch(solved: Solved) -> BatchFolder | None:
+    """The batch folder of a solved design in the workspace, written and registered if it is new.
 
-    def save() -> BatchFolder:
+    For somebody who may only look nothing is written: None where it is not kept already.
+    """
+    from curation.handover import save_for_review, saved_before
+
+    def save() -> BatchFolder | None:
         view, opened, store = current_view(), open_pool(), review_store()
-        files = tuple(digest_of(allowed_path(name)) if name else "" for name in (view.pins, view.exclude))
+        files = tuple(digest_of(allowed_path(name, LIST_ENDINGS)) if name else "" for name in (view.pins, view.exclude))
         key = (id(solved), id(store), str(workspace().absolute()), files)  # both are kept alive by the entry
         kept, lock = _saved_cache()
         with lock:
@@ -37,7 +41,12 @@ def saved_batch(solved: Solved) -> BatchFolder:
         if known is not None and batch_stamp(known[1].path) == known[2]:
             return known[1]
         pinned, excluded = constraints(view, opened.pool)
-        batch = save_for_review(solved, pinned=pinned, excluded=excluded, store=store, who=reviewer())
+        who, solver = reviewer(), solver_of(solved)
+        if not store.may(who, "reviewer"):
+            folder = saved_before(solved, pinned=pinned, excluded=excluded)
+            return None if folder is None else batch_at(folder)[0]
+        author = solver if solver is not None and store.may(solver, "reviewer") else who
+        batch = save_for_review(solved, pinned=pinned, excluded=excluded, store=store, who=who, author=author)
         with lock:
             kept[key] = (solved, batch, batch_stamp(batch.path))
             while len(kept) > 4:
@@ -48,14 +57,16 @@ def saved_batch(solved: Solved) -> BatchFolder:
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _batch_of(path: str, stamp: str) -> tuple[BatchFolder, QueueTable]:
+def _batch_of(path: str, stamp: str, _store: Any, place: str) -> tuple[BatchFolder, QueueTable]:
     batch = read_batch(path)
+    check_recorded(_store, batch)  # what is decided on is what was recorded
     return batch, QueueTable(batch.records)
 
 
 def batch_at(folder: Path) -> tuple[BatchFolder, QueueTable]:
     """A batch folder and its queue, read once until its files change. Not to be changed by the caller."""
-    return guarded(lambda: _batch_of(str(folder), batch_stamp(folder)))
+    store = review_store()
+    return guarded(lambda: _batch_of(str(folder), batch_stamp(folder), store, f"{store.place}-{id(store)}"))
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from curation.errors import CurationError
+from pages._guard import acting
 from pages._shared import guarded, review_store, reviewer
 from pages._widgets import escaped
 
@@ -17,6 +18,7 @@ def comments(batch_id: str, pair_id: str) -> None:
         st.button("Comment", key="comment", on_click=say, args=(batch_id, pair_id))
 
 
+@acting
 def say(batch_id: str, pair_id: str) -> None:
     """Write a comment."""
     try:

@@ -3,6 +3,8 @@
 import streamlit as st
 
 from curation.jobs import Job, cancel_job, latest_job
+from pages._guard import acting
+from pages._shared import guarded, review_store, reviewer
 from pages._widgets import escaped
 
 
@@ -23,6 +25,7 @@ def job_panel(kind: str, subject: str, noun: str) -> Job | None:
 
 
 @st.fragment(run_every="1s")
+@acting
 def _watch(kind: str, subject: str, noun: str) -> None:
     job = latest_job(subject, kind)
     if job is None or job.state != "running":
@@ -36,5 +39,5 @@ def _watch(kind: str, subject: str, noun: str) -> None:
         words += f". {job.message}" if job.message else ""
     st.progress(min(share, 1.0), text=escaped(words))
     if st.button("Cancel", key=f"cancel_{kind}_{subject}"):
-        cancel_job(job.job_id)
+        guarded(lambda: cancel_job(job.job_id, who=reviewer(), store=review_store()))
         st.rerun()

@@ -8,14 +8,23 @@ import streamlit as st
 
 from curation.experiments.policy import place, read_result, usual_data
 from curation.experiments.policy_figures import frontier, win_rates
-from curation.jobs import latest_job, start_job
+from curation.jobs import Job, latest_job, start_job
 from pages._jobs import job_panel
+from pages._shared import guarded, review_store, reviewer
 from pages._widgets import chart, escaped
 
 WORDS = {
     "imdb": "Movie reviews: a small reference, its own candidates, a sentiment classifier as the annotator, DPO at several beta.",
     "hh": "Dialogues with known preferences: DPO on half of the labels, judged on prompts nobody trained on.",
 }
+
+
+def start(kind: str, data: Path) -> Job:
+    """Start the small experiment."""
+    return start_job(
+        "policy", kind, {"kind": kind, "data": str(data.absolute())}, out=str(place(kind).absolute()),
+        who=reviewer(), store=review_store(),
+    )  # fmt: skip
 
 
 def section() -> None:
@@ -34,7 +43,7 @@ def section() -> None:
         if data is not None and st.button(
             "Run the small experiment", key=f"run_policy_{kind}", disabled=running, icon=":material/play_arrow:"
         ):
-            start_job("policy", kind, {"kind": kind, "data": str(data.absolute())}, out=str(place(kind).absolute()))
+            guarded(lambda kind=kind, data=data: start(kind, data))
             st.rerun()
         job_panel("policy", kind, "stages")
         result = read_result(place(kind))

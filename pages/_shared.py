@@ -14,15 +14,18 @@ import streamlit as st
 from curation.errors import CurationError
 from curation.pipeline import Prepared, Solved, load_pool, prepare, solve
 from curation.pool.pair_lists import LocalPair, read_pair_list
+from curation.pool.reading import as_first_read
 from curation.pool.schema import Pool, Reject
 from curation.session import (
     DEMO,
+    FEATURES_ENDINGS,
+    LIST_ENDINGS,
     View,
     allowed_path,
     file_digest,
     list_features,
     pool_path,
-    view_from_query,
+    read_query,
 )
 from curation.settings import workspace
 from pages._signin import entrance, who_is_here, who_line
@@ -84,12 +87,14 @@ def header(title: str, question: str) -> None:
         st.rerun()
     st.title(title)
     st.caption(question)
+    for words in st.session_state.pop("refused", ()):
+        st.warning(words, icon=":material/link_off:")
 
 
 def open_state() -> None:
     """Take the view from the URL on the first run of a session; afterwards the session is the truth."""
     if "view" not in st.session_state:
-        st.session_state["view"] = view_from_query(st.query_params.to_dict())
+        st.session_state["view"], st.session_state["refused"] = read_query(st.query_params.to_dict())
         for key in PAGE_KEYS:
             if key in st.query_params:
                 st.session_state[f"page_{key}"] = st.query_params[key]
@@ -167,7 +172,7 @@ def digest_of(path: Path) -> str:
 
 @st.cache_resource(max_entries=4, show_spinner="Reading the pool")
 def _open_pool(path: str, digest: str) -> OpenPool:
-    file = load_pool(path)
+    file = as_first_read(load_pool(path), path)
     return OpenPool(
         pool=file.pool,
         rejects=file.rejects,
@@ -195,7 +200,7 @@ def features_path() -> Path | None:
     """The features file in use: the one chosen, else the first that belongs to the pool, else None."""
     view = current_view()
     if view.features:
-        return guarded(lambda: allowed_path(view.features))
+        return guarded(lambda: allowed_path(view.features, FEATURES_ENDINGS))
     opened = open_pool()
     found = list_features(opened.path, opened.pool.fingerprint)
     return found[0] if found else None
@@ -238,14 +243,14 @@ def prepared_pool() -> Prepared:
 
 
 @st.cache_resource
-def _solved_cache() -> tuple[OrderedDict[Any, Solved], threading.Lock]:
+def _solved_cache() -> tuple[OrderedDict[Any, tuple[Solved, str]], threading.Lock]:
     return OrderedDict(), threading.Lock()
 
 
 def constraints(view: View, pool: Pool) -> tuple[list[LocalPair], list[LocalPair]]:
     """Pins and exclusions of a view, read from the workspace."""
-    pinned = read_pair_list(allowed_path(view.pins), pool) if view.pins else []
-    excluded = read_pair_list(allowed_path(view.exclude), pool) if view.exclude else []
+    pinned = read_pair_list(allowed_path(view.pins, LIST_ENDINGS), pool) if view.pins else []
+    excluded = read_pair_list(allowed_path(view.exclude, LIST_ENDINGS), pool) if view.exclude else []
     return pinned, excluded
 
 
@@ -257,22 +262,31 @@ def solved_view(view: View | None = None, *, progress: Callable[[Any], None] | N
 
     def run() -> Solved:
         settings = wanted.design_settings(len(opened.pool.prompts))
-        files = tuple(digest_of(allowed_path(name)) if name else "" for name in (wanted.pins, wanted.exclude))
+        files = tuple(
+            digest_of(allowed_path(name, LIST_ENDINGS)) if name else "" for name in (wanted.pins, wanted.exclude)
+        )
         key = (prepared_key(), settings, wanted.overlap, files)
         kept, lock = _solved_cache()
         with lock:
             if key in kept:
                 kept.move_to_end(key)
-                return kept[key]
+                return kept[key][0]
         pinned, excluded = constraints(wanted, opened.pool)
         solved = solve(prepared, settings, overlap=wanted.overlap, pinned=pinned, excluded=excluded, progress=progress)
         with lock:
-            kept[key] = solved
+            kept[key] = (solved, reviewer())
             while len(kept) > 12:
                 kept.popitem(last=False)
         return solved
 
     return guarded(run)
+
+
+def solver_of(solved: Solved) -> str | None:
+    """Who solved a design of `solved_view`; None where it is no longer kept."""
+    kept, lock = _solved_cache()
+    with lock:
+        return next((who for known, who in kept.values() if known is solved), None)
 
 
 def solved_key(solved: Solved) -> str:

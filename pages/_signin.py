@@ -12,6 +12,7 @@ import logging
 import os
 import shlex
 import time
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,15 +23,29 @@ from urllib.parse import urlsplit
 import streamlit as st
 from streamlit.errors import Error as StreamlitError
 
-from curation.errors import CurationError
+from curation.errors import CurationError, StoreError
+from curation.review.names import person_name
 
 LOGGER = logging.getLogger(__name__)
 REMOTE = "CURATION_ALLOW_REMOTE"
 HOURS = "CURATION_SIGNIN_HOURS"
 HOURS_DEFAULT = 12.0
 SECRET_LENGTH = 32  # characters: whoever guesses the secret writes cookies with any name in them
+SECRET_PACKED, SECRET_LETTERS = 30, 8  # bytes after compression, different characters: fewer is a pattern
+CLOCKS = 300.0  # seconds that two clocks may differ
+FAR = 2**40  # seconds since 1970: no date
 PROVIDER_KEYS = ("client_id", "client_secret", "server_metadata_url")
-PROXY_HEADERS = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip")
+# What proxies, tunnels and content networks put into a request; a browser on this machine sends none of them.
+PROXY_HEADERS = frozenset(
+    """forwarded via x-real-ip x-client-ip x-cluster-client-ip x-original-host x-original-url x-original-forwarded-for
+    x-rewrite-url x-host x-proxy-user-ip x-remote-ip x-remote-addr remote-addr client-ip true-client-ip fastly-client-ip
+    fly-client-ip do-connecting-ip x-appengine-user-ip x-azure-clientip x-azure-socketip x-amzn-trace-id cdn-loop
+    x-scheme x-url-scheme front-end-https proxy-connection x-proxy-id x-envoy-external-address
+    x-envoy-original-path x-arr-log-id x-arr-ssl x-nginx-proxy x-varnish x-request-start ngrok-trace-id""".split()
+)
+PROXY_PREFIXES = ("x-forwarded", "cf-", "x-cloud-trace", "x-goog-", "x-envoy-", "x-amz", "x-azure-", "x-vercel-", "fly-",
+                  "x-ms-proxy", "x-tunnel-", "tailscale-", "ngrok-", "x-real-", "x-auth-request-", "x-authentik-",
+                  "remote-", "x-arr-", "x-cdn", "x-akamai-", "akamai-", "fastly-")  # fmt: skip
 LOCAL_REMEDY = (
     "use it on its own machine at http://127.0.0.1 (or through an SSH tunnel), or set up sign-in ([auth] in "
     f".streamlit/secrets.toml), or set {REMOTE}=1 if it is behind a sign-in proxy of your own."
@@ -86,13 +101,19 @@ def local_refusal(*, listens: str | None, headers: Mapping[str, str], client: st
         return f"The server listens {where}; {rule}. Start it with --server.address 127.0.0.1, or {LOCAL_REMEDY}"
     if client is not None and not is_loopback(client):
         return f"The request came from {client}; {rule}. Please {LOCAL_REMEDY}"
-    through = next((name for name in PROXY_HEADERS if name in headers), None)
+    through = next((name for name in headers if is_proxy_header(name)), None)
     if through is not None:
-        return f"The request came through a proxy ({through}: {headers[through]}); {rule}. Please {LOCAL_REMEDY}"
+        return f"The request came through a proxy ({through}: {headers[through][:100]}); {rule}. Please {LOCAL_REMEDY}"
     host = headers.get("Host", "")
     if not is_loopback(split_address(f"//{host}")[1]):
         return f"The request asked for the host {host or '(none)'}; {rule}. Please {LOCAL_REMEDY}"
     return ""
+
+
+def is_proxy_header(name: str) -> bool:
+    """Whether a header of this name is put in by something between the browser and this server."""
+    plain = name.lower()
+    return plain in PROXY_HEADERS or plain.startswith(PROXY_PREFIXES)
 
 
 def session_hours() -> float:
@@ -107,30 +128,50 @@ def session_hours() -> float:
     return hours
 
 
-def identity(user: Mapping[str, Any], *, now: float, hours: float) -> str:
+def identity(user: Mapping[str, Any], *, now: float, hours: float, alone: bool = True) -> str:
     """The name under which a signed-in person decides: the verified e-mail, else `issuer#subject`.
 
-    user: claims of the ID token, with Streamlit's is_logged_in. now: seconds since 1970. An e-mail that the provider
-    does not call verified may be anybody's. A subject is unique at its issuer only (OpenID Connect Core, section 5.7).
-    `exp` is that of the token, minutes at some providers, and the cookie lasts 30 days: the session's end is `hours`
-    after `iat`, when the provider issued the token. Raises SignInError for nobody, and for a session that has ended.
+    user: claims of the ID token, with Streamlit's is_logged_in. now: seconds since 1970. alone: whether one provider
+    only lets people in here; where there are more the e-mail stands with its issuer, `e-mail#issuer`, for each says of
+    its own which e-mails are verified. An e-mail that the provider does not call verified may be anybody's. A subject
+    is unique at its issuer only (OpenID Connect Core, section 5.7). `exp` is that of the token, minutes at some
+    providers, and the cookie lasts 30 days: the session's end is `hours` after `iat`, when the provider issued the
+    token. Raises SignInError for nobody, for a session that has ended, and for a name that is none.
     """
     if user.get("is_logged_in") is not True:
         raise SignInError("Nobody is signed in.")
     issued = user.get("iat")
-    if isinstance(issued, bool) or not isinstance(issued, int | float):
+    if isinstance(issued, bool) or not isinstance(issued, int | float) or not 0 < issued < FAR:  # nan is neither
         raise SignInError("The sign-in does not say when it was made (`iat`); sign in again.")
+    if issued - now > CLOCKS:
+        raise SignInError(
+            f"The sign-in was made {(issued - now) / 60:,.0f} minutes from now (`iat`): the clocks of provider and "
+            "dashboard differ; set them right and sign in again."
+        )
     if now - issued > hours * 3600:
         made = datetime.fromtimestamp(issued, UTC)
         raise SignInError(
             f"The sign-in of {made:%Y-%m-%d %H:%M} UTC has ended: it holds {hours:g} hours. Sign in again."
         )
     email, issuer, subject = (str(user.get(key) or "").strip() for key in ("email", "iss", "sub"))
-    if email and user.get("email_verified") in (True, "true"):
-        return email
+    place = _without_hash(issuer)
+    if email and "://" not in email and user.get("email_verified") in (True, "true") and (alone or issuer):
+        return _as_kept(email if alone else f"{email}#{place}")
     if not issuer or not subject:
         raise SignInError("The provider sent neither a verified e-mail nor issuer and subject; ask who runs it.")
-    return f"{issuer}#{subject}"
+    return _as_kept(f"{place}#{subject}")
+
+
+def _without_hash(issuer: str) -> str:
+    """The issuer with its own # escaped, so that the one that joins is told from it. By the standard it has none."""
+    return issuer.replace("%", "%25").replace("#", "%23") if "#" in issuer or "%" in issuer else issuer
+
+
+def _as_kept(name: str) -> str:
+    try:
+        return person_name(name)
+    except StoreError as error:
+        raise SignInError(f"The provider sent a name that cannot be used here: {error}") from None
 
 
 def providers_of(auth: Mapping[str, Any]) -> tuple[str, ...]:
@@ -141,6 +182,11 @@ def providers_of(auth: Mapping[str, Any]) -> tuple[str, ...]:
         raise SignInError(
             f"cookie_secret of {place} has {len(secret)} characters; it takes {SECRET_LENGTH} or more, or sign-ins can be "
             'forged. Make one with: python -c "import secrets; print(secrets.token_hex(32))"'
+        )
+    if len(zlib.compress(secret.encode(), 9)) < SECRET_PACKED or len(set(secret)) < SECRET_LETTERS:
+        raise SignInError(
+            f"cookie_secret of {place} repeats itself and can be guessed, so that sign-ins can be forged. Make one with: "
+            'python -c "import secrets; print(secrets.token_hex(32))"'
         )
     scheme, host = split_address(redirect)
     if not redirect.endswith("/oauth2callback") or scheme not in ("http", "https") or not host:
@@ -158,7 +204,18 @@ def providers_of(auth: Mapping[str, Any]) -> tuple[str, ...]:
             raise SignInError(
                 f"{where} lacks {', '.join(missing)}; your provider gives them when the app is registered."
             )
+        _https(str(section["server_metadata_url"]), place if name == "default" else f"[auth.{name}]")
     return tuple(found)
+
+
+def _https(url: str, where: str) -> None:
+    """Whoever can change what is read at this address says who signs in. Raises SignInError for an open one."""
+    scheme, host = split_address(url)
+    if not host or scheme not in ("http", "https") or (scheme == "http" and not is_loopback(host)):
+        raise SignInError(
+            f"server_metadata_url of {where} is {url!r}; it must begin with https, or anybody on the way could say who "
+            "signs in."
+        )
 
 
 # The session ------------------------------------------------------------------------------------------------------
@@ -201,7 +258,8 @@ def _signed_in(auth: Mapping[str, Any]) -> Entrance:
     parts = urlsplit(str(auth["redirect_uri"]).replace("{port}", str(st.get_option("server.port"))))
     origin, user = f"{parts.scheme}://{parts.netloc}", st.user.to_dict()
     try:
-        return Entrance(identity(user, now=time.time(), hours=hours), signed_in=True, origin=origin)
+        who = identity(user, now=time.time(), hours=hours, alone=len(offered) == 1)
+        return Entrance(who, signed_in=True, origin=origin)
     except SignInError as error:
         return Entrance("", str(error) if user.get("is_logged_in") else "", offered, origin=origin)
 

@@ -5,14 +5,23 @@ import streamlit as st
 
 from curation.experiments.figures import NAMES, gap_curves
 from curation.experiments.synthetic import DESIGNS, Curves, place, read
-from curation.jobs import latest_job, start_job
+from curation.jobs import Job, latest_job, start_job
 from pages._jobs import job_panel
+from pages._shared import guarded, review_store, reviewer
 from pages._widgets import chart
 
 WORDS = {
     "tabular": "One prompt, 20 answers with rewards of their own, a very uneven reference.",
     "contextual": "25 prompts with 8 answers each, rewards linear in ten features that all prompts share.",
 }
+
+
+def start(kind: str) -> Job:
+    """Start an experiment of 200 seeds."""
+    return start_job(
+        "synthetic", kind, {"kind": kind, "seeds": 200}, out=str(place(kind).absolute()),
+        who=reviewer(), store=review_store(),
+    )  # fmt: skip
 
 
 def section() -> None:
@@ -34,7 +43,7 @@ def section() -> None:
             job = latest_job(kind, "synthetic")
             running = job is not None and job.state == "running"
             if st.button("Run 200 seeds", key=f"run_{kind}", disabled=running, icon=":material/play_arrow:"):
-                start_job("synthetic", kind, {"kind": kind, "seeds": 200}, out=str(place(kind).absolute()))
+                guarded(lambda kind=kind: start(kind))
                 st.rerun()
             job_panel("synthetic", kind, "seeds")
 

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from curation.errors import CurationError
+from pages._guard import acting
 from pages._shared import guarded, review_store, reviewer
 
 KEYS = ("filter_states", "filter_strata", "filter_generators", "filter_words", "filter_sort")
@@ -22,6 +23,7 @@ def saved_views() -> None:
         st.button("Keep", key="keep_view", on_click=keep)
 
 
+@acting
 def apply(view: dict[str, object]) -> None:
     """Set the filters to those of a view; what the view does not name is cleared."""
     for key in KEYS:
@@ -31,6 +33,7 @@ def apply(view: dict[str, object]) -> None:
             st.session_state.pop(key, None)
 
 
+@acting
 def keep() -> None:
     """Keep the present filters under the name given."""
     present = {key: st.session_state[key] for key in KEYS if st.session_state.get(key)}
@@ -41,6 +44,7 @@ def keep() -> None:
         st.session_state["review_message"] = str(error)
 
 
+@acting
 def drop(name: str) -> None:
     """Remove a view."""
     try:

@@ -23,24 +23,30 @@ PLOT_CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["toggleSpikeline
 def batch_choice() -> Path:
     """The batch folder in view: the present design's, or an earlier one of this pool. Chosen on the page, kept in the URL."""
     solved = solved_view()
-    present = saved_batch(solved)
-    kept = guarded(lambda: review_store().batches(present.manifest["pool"]["fingerprint"]))
+    saved = saved_batch(solved)
+    present = "" if saved is None else saved.batch_id
+    kept = guarded(lambda: review_store().batches(solved.prepared.pool.fingerprint))
     folders = {b.batch_id: b for b in kept if Path(b.folder).is_dir()}
-    options = [present.batch_id, *(key for key in folders if key != present.batch_id)]
+    options = [*(key for key in (present,) if key in folders), *(key for key in folders if key != present)]
+    if not options:
+        st.info(
+            "This design has not been kept as a batch yet, and you may only look here: ask somebody with the role reviewer "
+            "to open this page.",
+            icon=":material/visibility:",
+        )
+        st.stop()
     wanted = page_state("batch")
     index = options.index(wanted) if wanted in options else 0
 
     def title(key: str) -> str:
         stored = folders[key]
-        first = "Present design" if key == present.batch_id else f"Batch of {stored.created_at:%Y-%m-%d %H:%M} UTC"
+        first = "Present design" if key == present else f"Batch of {stored.created_at:%Y-%m-%d %H:%M} UTC"
         settings = stored.settings
         return f"{first}: {stored.budget:g} labels, ridge {settings['ridge']:g}, seed {settings['seed']} ({key[:8]})"
 
-    chosen = st.selectbox(
-        "Batch", options, index, format_func=title, key=f"batch_{present.batch_id}_{len(options)}_{wanted}"
-    )
-    if chosen != (wanted or present.batch_id):
-        set_page_state("batch", None if chosen == present.batch_id else chosen)
+    chosen = st.selectbox("Batch", options, index, format_func=title, key=f"batch_{present}_{len(options)}_{wanted}")
+    if chosen != (wanted or options[0]):
+        set_page_state("batch", None if chosen == present else chosen)
         set_page_state("pair", None)
         st.rerun()
     return Path(folders[chosen].folder)
@@ -71,7 +77,8 @@ def replacement_for(record: dict[str, Any], batch: BatchFolder, *, blind: bool) 
 
 def pairs_of(solved: Solved, batch: BatchFolder) -> tuple[np.ndarray, np.ndarray]:
     """Numbers and copies (m,) of a batch's pairs in the design's geometry."""
-    if batch.batch_id == saved_batch(solved).batch_id:
+    present = saved_batch(solved)
+    if present is not None and batch.batch_id == present.batch_id:
         return solved.batch.pairs, solved.batch.copies
     place = {prompt.prompt_id: n for n, prompt in enumerate(solved.prepared.pool.prompts)}
     numbers = np.array([pair_number(solved, record, place) for record in batch.records])

@@ -19,7 +19,7 @@ def _coverage(key: str, _solved: Solved) -> Coverage:
 def chosen_direction(count: int) -> int:
     """The direction in the URL, else the first."""
     text = page_state("direction") or "1"
-    return min(max(int(text), 1), count) - 1 if text.isdigit() else 0
+    return min(max(int(text), 1), count) - 1 if text.isdecimal() and len(text) < 10 else 0
 
 
 def speaks_for(solved: Solved, k: int) -> None:

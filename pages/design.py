@@ -2,25 +2,42 @@
 
 import math
 from dataclasses import asdict
+from pathlib import Path
 
 import pandas as pd
 import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from curation.charts.design import against_rules, convergence, frontier
 from curation.errors import DesignError
-from curation.insight.efficiency import label_equivalent
 from curation.pipeline import budget_frontier, frontier_budgets, summary
-from curation.session import View, default_budget, save_upload
-from curation.settings import DesignSettings, parse_quotas
+from curation.session import View, default_budget, save_upload, scenario_settings, view_from_query
+from curation.settings import (
+    ABSOLUTE_RIDGE,
+    COST_MOST,
+    DEFAULT_DESIGN,
+    LABELS_MOST,
+    LENGTH_DIFFERENCE_MOST,
+    OVERLAP_MOST,
+    PRESETS,
+    SEED_MOST,
+    DesignSettings,
+    parse_quotas,
+)
+from curation.worth import worth
+from pages._learnt import panel as learnt_panel
 from pages._shared import (
     change_view,
+    constraints,
     current_view,
     guarded,
     header,
     open_pool,
+    open_view,
     prepared_key,
     prepared_pool,
     review_store,
+    reviewer,
     set_page_state,
     solved_view,
 )
@@ -34,9 +51,10 @@ def controls() -> None:
     """Budget and ridge first; everything writes to the view at once."""
     view, opened = current_view(), open_pool()
     prompts = len(opened.pool.prompts)
+    presets(view)
     budget_column, ridge_column, spread_column, labels_column = st.columns([1.2, 1.6, 1.2, 1])
     budget = budget_column.number_input(
-        "Budget (cost units)" if view.cost else "Budget (labels)", 1, 10_000_000,
+        "Budget (cost units)" if view.cost else "Budget (labels)", 1, int(COST_MOST) if view.cost else LABELS_MOST,
         view.budget or default_budget(prompts), step=max(1, prompts // 30),
         help=f"What this batch may cost, in units of {view.cost}." if view.cost else "How many human labels this batch buys.",
     )  # fmt: skip
@@ -52,7 +70,9 @@ def controls() -> None:
         help="balanced: every prompt gets its share; capped: the design also chooses prompts; free: no bound.",
     )  # fmt: skip
     bounds = {"1": 1.0, "2": 2.0, "3": 3.0, "no bound": math.inf}
-    names = [name for name, value in bounds.items() if value == view.max_labels] or ["1"]
+    if view.max_labels not in bounds.values():  # a link or a scenario may ask for any whole number
+        bounds[f"{view.max_labels:g}"] = view.max_labels
+    names = [name for name, value in bounds.items() if value == view.max_labels]
     most = labels_column.selectbox("Labels per pair, at most", list(bounds), list(bounds).index(names[0]))
     changed = {"budget": int(budget), "ridge": float(ridge), "spread": spread, "max_labels": bounds[most]}
     if view.budget == 0 and int(budget) == default_budget(prompts):
@@ -63,6 +83,21 @@ def controls() -> None:
         st.rerun()
 
 
+def presets(view: View) -> None:
+    """Settings with a name, one click each; `custom` where the present ones have none."""
+    names = {preset.title: key for key, preset in PRESETS.items()}
+    present = next((title for title, key in names.items() if key == view.preset), "custom")
+    chosen = st.segmented_control(
+        "Preset", [*names] if view.preset else [*names, "custom"], default=present, required=True,
+        key=f"preset_{present}",
+        help="Ridge, spread, selection, labels per pair and space together. Default: a light ridge, which bets on no "
+        "direction. HGM as published: absolute ridge, no spread, sequential draws, raw PCA. 0.2.0 default: a heavy "
+        "ridge with the length coordinate. Budget, limits and seed stay.",
+    )  # fmt: skip
+    if chosen in names and chosen != present:
+        open_view(view.with_preset(names[chosen]))
+
+
 def more_controls(view: View) -> dict[str, object]:
     """Selection, seed, overlap, limits, pins and exclusions, folded away."""
     changed: dict[str, object] = {}
@@ -71,17 +106,29 @@ def more_controls(view: View) -> dict[str, object]:
         kinds = ["relative", "absolute"]
         kind = first.selectbox("Ridge unit", kinds, kinds.index(view.ridge_kind))
         if kind != view.ridge_kind:
-            changed |= {"ridge_kind": kind, "ridge": 30.0 if kind == "relative" else 1e-3}
+            changed |= {"ridge_kind": kind, "ridge": DEFAULT_DESIGN.ridge if kind == "relative" else ABSOLUTE_RIDGE}
+        changed["prior_power"] = float(
+            third.number_input(
+                "Prior power", 0.0, 1.0, view.prior_power, 0.25,
+                help="0: the prior says the same of every direction; 1: each direction's prior is as large as what it "
+                "matters; between: between. Above 0, a few dominating directions no longer set the prior of all.",
+            )
+        )  # fmt: skip
         selects = ["sample", "exact", "paper"]
         changed["select"] = second.selectbox(
             "Selection", selects, selects.index(view.select),
             help="sample: pivotal sampling, inclusion probabilities exact; exact: round and improve by exchange; "
             "deterministic; no inclusion probabilities; paper: sequential draws by weight.",
         )  # fmt: skip
-        changed["seed"] = int(third.number_input("Seed", 0, 2**31 - 1, view.seed))
+        changed["seed"] = int(third.number_input("Seed", 0, SEED_MOST, view.seed))
         changed["overlap"] = float(
             fourth.number_input(
-                "Overlap", 0.0, 0.5, view.overlap, 0.05, help="Share of the budget that labels a pair a second time."
+                "Overlap",
+                0.0,
+                OVERLAP_MOST,
+                view.overlap,
+                0.05,
+                help="Share of the budget that labels a pair a second time.",
             )
         )
         changed |= limits(view)
@@ -92,23 +139,35 @@ def more_controls(view: View) -> dict[str, object]:
                 f"{title} (CSV with pair_id, or prompt_id and up to two response ids)", type="csv", key=f"upload_{name}"
             )
             if file is not None:
-                changed[name] = str(guarded(lambda upload=file: save_upload(upload.name, upload.getvalue())))
+                changed[name] = str(guarded(lambda upload=file: uploaded(upload)))
             elif kept and right.button(f"Drop {title.lower()}", key=f"drop_{name}"):
                 changed[name] = ""
     return changed
 
 
+def uploaded(file: UploadedFile) -> Path:
+    """An uploaded file, kept in the workspace."""
+    return save_upload(file.name, file.getvalue(), who=reviewer(), store=review_store())
+
+
 def limits(view: View) -> dict[str, object]:
-    """Own caps, generator shares, quotas and costs; a text that cannot be read changes nothing."""
-    first, second, third, fourth = st.columns(4)
+    """Own caps, generator shares, quotas, costs and length differences; a text that cannot be read changes nothing."""
+    first, second, third, fourth, fifth = st.columns(5)
     changed: dict[str, object] = {
         "per_prompt": int(
-            first.number_input("Labels per prompt, at most (0: no own cap)", 0, 1_000_000, view.per_prompt)
+            first.number_input("Labels per prompt, at most (0: no own cap)", 0, LABELS_MOST, view.per_prompt)
         ),
         "generator_share": float(
             second.number_input(
                 "Greatest share of one generator (0: no cap)", 0.0, 1.0, view.generator_share, 0.05,
                 help="No generator takes part in more than this share of the labels.",
+            )
+        ),
+        "max_length_difference": float(
+            fifth.number_input(
+                "Mean length difference, at most (0: no limit)", 0.0, LENGTH_DIFFERENCE_MOST, view.max_length_difference, 0.05,
+                help="Mean over the labels of |log length difference| in characters: 0.69 where one response is twice "
+                "as long. A drawn batch keeps it to within a few labels, an exact one never exceeds it.",
             )
         ),
         "cost": fourth.text_input(
@@ -130,14 +189,13 @@ def limits(view: View) -> dict[str, object]:
 
 def figures() -> None:
     """The certificate, the rules beside it, the price in uniform labels, the frontier."""
-    prepared, view = prepared_pool(), current_view()
+    view = current_view()
     live = st.empty()
     solved = solved_view(
         progress=lambda step: live.caption(f"pass {step.passes}: gap {step.gap:.1e}, open {step.open:.1e}")
     )
     live.empty()
     result = summary(solved)
-    equivalent = label_equivalent(solved.criterion, prepared.geometry, solved.batch_information, solved.feasible.labels)
     columns = st.columns(5)
     columns[0].metric("Labels", result["selected_labels"], help=f"on {result['selected_pairs']} pairs")
     columns[1].metric(
@@ -162,6 +220,7 @@ def figures() -> None:
             else ""
         )
     )
+    st.caption(solved.length.sentence())
     left, right = st.columns([1.15, 1])
     with left:
         st.subheader("Design against simple rules")
@@ -179,13 +238,11 @@ def figures() -> None:
             f"this design {result['objective']:.6g}."
         )
     st.subheader("What it is worth")
-    worth, tested = st.columns(2)
-    worth.info(equivalent.sentence(), icon=":material/calculate:")
-    tested.warning(
-        "Not tested on outcomes: the criterion says what labels can identify, not what reward they buy. "
-        "A backtest on known scores is not part of this version.",
-        icon=":material/science:",
-    )
+    found = worth(solved)
+    left, right = st.columns(2)
+    told, beside = found.sentences()
+    left.info(told, icon=":material/calculate:")
+    (right.warning if found.tested is None else right.info)(beside, icon=":material/science:")
     draw_frontier(view, solved.settings)
 
 
@@ -203,7 +260,13 @@ def draw_frontier(view: View, settings: DesignSettings) -> None:
         return
     if st.button("Draw the budget frontier", key="frontier_button", icon=":material/timeline:"):
         with st.spinner("Solving the design at eight budgets"):
-            rows = guarded(lambda: budget_frontier(prepared, settings, frontier_budgets(prepared, settings)))
+            pinned, excluded = guarded(lambda: constraints(view, prepared.pool))
+            rows = guarded(
+                lambda: budget_frontier(
+                    prepared, settings, frontier_budgets(prepared, settings),
+                    overlap=view.overlap, pinned=pinned, excluded=excluded,
+                )
+            )  # fmt: skip
         st.session_state["frontier"] = (key, rows)
         st.rerun()
     st.caption("How much would more labels, or fewer, change? Solves the design again at eight budgets.")
@@ -222,8 +285,9 @@ def scenarios() -> None:
         figures = {key: result[key] for key in ("budget", "spread", "objective", "realised", "efficiency", "support")}
 
         def keep() -> None:
-            store.record_pool(opened.pool.fingerprint, opened.pool.name, opened.path)
-            store.save_scenario(opened.pool.fingerprint, name, settings=view.to_query(), figures=figures)
+            who, fingerprint = reviewer(), opened.pool.fingerprint
+            store.record_pool(fingerprint, opened.pool.name, opened.path, who=who)
+            store.save_scenario(fingerprint, name, settings=view.to_query(), figures=figures, who=who)
 
         guarded(keep)
         st.rerun()
@@ -236,7 +300,7 @@ def scenarios() -> None:
             {
                 "scenario": s.name,
                 **s.figures,
-                "settings": ", ".join(f"{k}={v}" for k, v in s.settings.items() if k != "pool"),
+                "settings": ", ".join(f"{k}={v}" for k, v in scenario_settings(s.settings).items() if k != "pool"),
             }
             for s in kept
         ]
@@ -255,12 +319,10 @@ def scenarios() -> None:
     pick = pick_column.selectbox("Scenario", [s.name for s in kept], key="scenario_pick")
     chosen = next((s for s in kept if s.name == pick), kept[0])
     if load_column.button("Load", key="scenario_load", width="stretch"):
-        from curation.session import view_from_query
-
-        st.session_state["view"] = view_from_query(chosen.settings)
+        st.session_state["view"] = view_from_query(scenario_settings(chosen.settings))
         st.rerun()
     if drop_column.button("Delete", key="scenario_drop", width="stretch"):
-        guarded(lambda: store.delete_scenario(opened.pool.fingerprint, chosen.name))
+        guarded(lambda: store.delete_scenario(opened.pool.fingerprint, chosen.name, who=reviewer()))
         st.rerun()
 
 
@@ -268,6 +330,7 @@ header("Design", "Which pairs, at what price? Change budget and ridge: the desig
 prepared_pool()
 controls()
 figures()
+learnt_panel()
 if st.button("Review these pairs", type="primary", icon=":material/fact_check:", key="to_review"):
     set_page_state("batch", None)
     st.switch_page("pages/review.py")

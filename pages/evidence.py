@@ -5,6 +5,7 @@ import streamlit as st
 from curation.charts.evidence import draw_luck
 from curation.insight.luck import Draws, repeated_draws
 from pages._backtest import section as backtest_section
+from pages._learnt import section as learnt_section
 from pages._policy import section as policy_section
 from pages._shared import header, open_pool, prepared_pool, solved_view
 from pages._synthetic import section as synthetic_section
@@ -16,9 +17,10 @@ ASSUMES = """
   free to pile up on few prompts.
 - **The reference stands in for the truth.** The design is made at the reference policy, because the optimum is unknown.
 - **Linear in the features.** What the representation cannot express, no choice of pairs can teach. Labels of one prompt
-  share that error, which is why they are spread over prompts by default.
-- **A heavy ridge by default.** It makes the design safe under a poor representation; the price is that it teaches
-  weak directions less.
+  share that error, which is why no prompt gets many by default.
+- **The ridge is a bet.** A heavy one takes the pairs that differ most: it pays where quality lies in the directions in
+  which answers differ most, and is ruinous where style does. A light one teaches every direction that matters and bets on
+  nothing.
 - **Small batches.** Below a few hundred labels the asymptotic argument behind the criterion has not set in.
 """
 
@@ -39,6 +41,7 @@ identity = (opened.pool.fingerprint, solved.prepared.space.fingerprint, solved.s
 draws = _draws((*identity, float(solved.design.weights.square().sum())), solved)
 chart(draw_luck(draws), key="luck")
 st.caption(draws.sentence())
+learnt_section()
 backtest_section()
 synthetic_section()
 policy_section()

@@ -13,6 +13,7 @@ from curation.insight.sensitivity import Sensitivity
 from curation.jobs import Job, latest_job, start_features_job
 from curation.pipeline import Solved
 from curation.session import list_features, save_upload
+from curation.settings import DIM_MOST, TEMPERATURE_LEAST, TEMPERATURE_MOST
 from pages._findings import show_findings
 from pages._jobs import job_panel
 from pages._shared import (
@@ -24,6 +25,8 @@ from pages._shared import (
     header,
     open_pool,
     prepared_pool,
+    review_store,
+    reviewer,
     solved_key,
     solved_view,
 )
@@ -53,7 +56,7 @@ def choose() -> None:
         left.info("No features file belongs to this pool yet. Make one below, or attach one.", icon=":material/grain:")
     file = right.file_uploader("Attach a features file (Parquet)", type="parquet", key="features_upload")
     if file is not None and st.session_state.get("attached") != file.file_id:
-        path = guarded(lambda: save_upload(file.name, file.getvalue()))
+        path = guarded(lambda: save_upload(file.name, file.getvalue(), who=reviewer(), store=review_store()))
         st.session_state["attached"] = file.file_id
         change_view(features=str(path))
         st.rerun()
@@ -80,7 +83,13 @@ def extraction() -> None:
         ):
             guarded(
                 lambda: start_features_job(
-                    opened.path, opened.pool.fingerprint, model=model.strip(), layer=int(layer), pooling=pooling
+                    opened.path,
+                    opened.pool.fingerprint,
+                    model=model.strip(),
+                    layer=int(layer),
+                    pooling=pooling,
+                    who=reviewer(),
+                    store=review_store(),
                 )
             )
             st.session_state["job_seen"] = None
@@ -102,7 +111,7 @@ def space_controls() -> None:
     view = current_view()
     columns = st.columns([1, 1, 1, 1, 1], vertical_alignment="bottom")
     dim = columns[0].number_input(
-        "PCA dimensions", 1, 4096, view.dim, key=f"dim_{view.dim}", help="The length coordinate comes on top."
+        "PCA dimensions", 1, DIM_MOST, view.dim, key=f"dim_{view.dim}", help="The length coordinate comes on top."
     )
     kinds = ["within", "raw"]
     pca = columns[1].selectbox(
@@ -121,7 +130,12 @@ def space_controls() -> None:
     if fisher == "empirical":
         left, right = st.columns([1, 3], vertical_alignment="bottom")
         temperature = left.number_input(
-            "Temperature", 0.01, 100.0, view.temperature, 0.1, help="Of the softmax over a prompt's candidates."
+            "Temperature",
+            TEMPERATURE_LEAST,
+            TEMPERATURE_MOST,
+            view.temperature,
+            0.1,
+            help="Of the softmax over a prompt's candidates.",
         )
         per_token = right.checkbox("Log-probabilities per token", view.per_token)
     changed = {

@@ -38,7 +38,7 @@ def _frame(key: str, limit: int, seed: int, _solved: Solved) -> tuple[pd.DataFra
 def with_decisions(frame: pd.DataFrame, solved: Solved) -> pd.DataFrame:
     """The frame with each pair's decision and its hover text."""
     batch = saved_batch(solved)
-    made = guarded(lambda: review_store().decisions(batch.batch_id))
+    made = {} if batch is None else guarded(lambda: review_store().decisions(batch.batch_id))
     out = frame.copy()
     out["decision"] = [
         made[key].decision if key in made else ("undecided" if chosen else "not in the batch")

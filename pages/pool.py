@@ -11,15 +11,16 @@ from curation.insight.health import Finding
 from curation.insight.text_health import duplicate_pairs, example_texts, text_findings
 from curation.pool.checks import PoolReport, pool_report
 from curation.pool.pair_lists import pair_list_csv
-from curation.pool.readers import FIELDS, column_mapping_choices, read_pool
+from curation.pool.readers import FIELDS, asks_for_columns, column_mapping_choices, read_pool
+from curation.pool.reading import keep_reading
 from curation.pool.schema import Pool, prompt_text
-from curation.pool.storage import write_pool
 from curation.session import DEMO, View, list_pools, save_upload
 from curation.settings import workspace
 from pages._findings import show_findings
-from pages._shared import OpenPool, current_view, guarded, header, open_pool, open_view
+from pages._shared import OpenPool, current_view, guarded, header, open_pool, open_view, review_store, reviewer
 from pages._widgets import chart, escaped, show_text
 
+UPLOADS = ["jsonl", "ndjson", "json", "parquet", "csv", "tsv", "xlsx", "gz", "zst", "bz2", "xz", "zip"]
 DEMO_TITLE = "Bundled demo pool"
 
 
@@ -51,10 +52,12 @@ def choose() -> None:
     )
     if chosen != view.pool:
         open_view(View(pool=chosen))
-    file = right.file_uploader("Or upload one (JSON Lines, Parquet, CSV; .gz, .zst)", key="pool_upload")
+    file = right.file_uploader(
+        "Or upload one (JSON Lines, Parquet, CSV, Excel; .gz, .zst, .bz2, .xz, .zip)", type=UPLOADS, key="pool_upload"
+    )
     if file is not None and st.session_state.get("uploaded") != file.file_id:
-        path = guarded(lambda: save_upload(file.name, file.getvalue()))
-        if path.name.lower().endswith((".csv", ".csv.gz", ".tsv")):
+        path = guarded(lambda: save_upload(file.name, file.getvalue(), who=reviewer(), store=review_store()))
+        if guarded(lambda: asks_for_columns(path)):
             map_columns(path, file.file_id)
         else:
             st.session_state["uploaded"] = file.file_id
@@ -62,7 +65,8 @@ def choose() -> None:
 
 
 def map_columns(path: Path, upload: str) -> None:
-    """Which column is what, for a flat table; the result is kept in the workspace as a canonical pool."""
+    """Which column is what, for a flat table. As guessed, the file itself is opened; else what was read is kept in the
+    workspace as a canonical pool, with what could not be read."""
     choices = guarded(lambda: column_mapping_choices(path))
     with st.form("mapping"):
         st.caption(f"Which column of {escaped(path.name)} is what? One row is one response.")
@@ -76,10 +80,14 @@ def map_columns(path: Path, upload: str) -> None:
             )
         if st.form_submit_button("Read with these columns", type="primary"):
             mapping = {field: column for field, column in picked.items() if column}
+            if mapping == choices.guess:
+                st.session_state["uploaded"] = upload
+                open_view(View(pool=str(path)))
             file = guarded(lambda: read_pool(path, format="flat", mapping=mapping))
             target = workspace() / "pools" / f"{path.name}.jsonl.gz"
+            guarded(lambda: review_store().require(reviewer(), "reviewer"))
             target.parent.mkdir(parents=True, exist_ok=True)
-            guarded(lambda: write_pool(file.pool, target, truth=file.truth))
+            guarded(lambda: keep_reading(file, target))
             st.session_state["uploaded"] = upload
             open_view(View(pool=str(target.resolve())))
     st.stop()

@@ -6,6 +6,7 @@ import streamlit as st
 
 from curation.batch import BatchFolder, Record
 from curation.errors import CurationError
+from curation.guidelines import guidelines_of
 from curation.insight.text_diff import sentence_diff, similarity
 from curation.pool.schema import prompt_text
 from curation.queue import SORTS, STATES, Filter, decision_words, next_pair
@@ -13,7 +14,8 @@ from curation.review.decisions import Decision
 from pages._acts import act_on_shown, replace_button, top_up_button, undo
 from pages._batches import batch_at, live_decisions
 from pages._comments import comments
-from pages._shared import header, page_state, review_store, reviewer, set_page_state
+from pages._guard import acting
+from pages._shared import guarded, header, page_state, review_store, reviewer, set_page_state
 from pages._views import saved_views
 from pages._widgets import batch_choice, escaped, replacement_for, show_text
 
@@ -30,6 +32,7 @@ SIGNS = {"approve": "✓", "reject": "✗", "flag": "⚑", "undecided": "·"}
 MARKS = {"approve": "✓ approved", "reject": "✗ rejected", "flag": "⚑ flagged", "undecided": "· undecided"}
 
 
+@acting
 def decide(
     batch: BatchFolder, key: str, decision: str, version: int, following: str | None, reason: str | None
 ) -> None:
@@ -46,6 +49,7 @@ def decide(
         set_page_state("pair", following)
 
 
+@acting
 def go_to(key: str | None) -> None:
     """Show another pair."""
     set_page_state("pair", key)
@@ -138,6 +142,7 @@ def figures(record: Record, batch: BatchFolder, blind: bool, version: int) -> No
 
 
 @st.fragment(run_every="3s")
+@acting
 def watch(batch_id: str, seen: int) -> None:
     """Show the page anew when somebody else has decided; not under an open dialog, which would close.
 
@@ -246,7 +251,11 @@ with side:
         width="stretch",
     )
     top_up_button(batch, words)
+guidelines = guarded(lambda: guidelines_of(batch))
 with main:
+    if guidelines is not None:
+        with st.expander("Guidelines for annotators", icon=":material/menu_book:"):
+            st.code(guidelines, language="markdown", wrap_lines=True)  # as text: nothing in it is loaded or run
     if current is None:
         st.info("No pair matches the filters; loosen them to see pairs again.", icon=":material/filter_alt_off:")
         st.stop()

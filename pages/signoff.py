@@ -2,13 +2,16 @@
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from curation.batch_health import batch_warnings
+from curation.exchange_formats.assignment import parse_annotators
 from curation.handback import export_trl, import_labels, label_report
 from curation.handover import export_batch
+from curation.insight.length_share import sentence_of_batch
 from curation.queue import decision_words
 from curation.review.chain import Event
 from curation.session import save_upload
@@ -32,16 +35,43 @@ ORDERS = {
     "fixed (first response on the left)": "fixed",
 }
 
+PEOPLE_COLUMNS = {
+    "annotator": "annotator",
+    "answers": "answers",
+    "left_share": "left wins",
+    "tie_rate": "ties",
+    "skip_rate": "skips",
+    "seconds": "median s",
+    "with_others": "as others",
+    "with_herself": "as before",
+}
+PEOPLE_FORMATS = {
+    **{
+        name: st.column_config.NumberColumn(format="percent")
+        for name in ("left wins", "ties", "skips", "as others", "as before")
+    },
+    "median s": st.column_config.NumberColumn(format="%.0f"),
+}
+ANSWERS = {
+    "left, right, tie": "binary",
+    "with strength (much, slightly, tie, both bad)": "graded",
+}
+
 
 def signing(folder: Path, verdict: Verdict | None, *, ready: bool, taken: list[str]) -> None:
     """The state of the signature, and the button that makes one."""
-    if verdict is not None and verdict.holds:
+    if verdict is not None and verdict.batch_holds:
         st.success(
             f"Signed by {escaped(verdict.signed_by)} at {verdict.at[:16].replace('T', ' ')} UTC; nothing has changed since.",
             icon=":material/verified:",
         )
+        for problem in verdict.sent:
+            st.warning(escaped(problem), icon=":material/edit_document:")
         for note in verdict.notes:
             st.caption(escaped(note))
+        return
+    if verdict is not None and verdict.holds:
+        st.warning(escaped(verdict.sentence()), icon=":material/key_off:")
         return
     if verdict is not None:
         st.error(
@@ -61,10 +91,19 @@ def signing(folder: Path, verdict: Verdict | None, *, ready: bool, taken: list[s
 def labels_back(folder: Path) -> None:
     """Bring labels in, and what they say."""
     st.subheader("Labels back in")
-    file = st.file_uploader("What the annotation tool exported (JSON, JSON Lines, CSV)", key="labels_upload")
+    whose = st.text_input(
+        "Annotator",
+        key="labels_annotator",
+        help="Whose the answers are that name nobody; fill it in before you choose the file.",
+    )
+    file = st.file_uploader(
+        "What the annotation tool exported (JSON, JSON Lines, CSV, Parquet, Excel)", key="labels_upload"
+    )
     if file is not None and st.session_state.get("labels_seen") != file.file_id:
-        path = guarded(lambda: save_upload(file.name, file.getvalue()))
-        told = guarded(lambda: import_labels(folder, path, who=reviewer(), store=review_store()))
+        path = guarded(lambda: save_upload(file.name, file.getvalue(), who=reviewer(), store=review_store()))
+        told = guarded(
+            lambda: import_labels(folder, path, annotator=whose.strip() or None, who=reviewer(), store=review_store())
+        )
         st.session_state["labels_seen"] = file.file_id
         st.session_state["labels_told"] = (batch.batch_id, told)
     told = st.session_state.get("labels_told")
@@ -75,18 +114,42 @@ def labels_back(folder: Path) -> None:
             f"{counts['cancelled']} cancelled, {counts['duplicates']} duplicates, {counts['unknown']} of unknown pairs.",
             icon=":material/task_alt:",
         )
-        for place in counts["unknown_examples"]:
+        for place in (*counts["unknown_examples"], *counts["notes"]):
+            st.caption(escaped(place))
+        if counts["asked"] == "graded":
+            st.caption(
+                f"{counts['graded']} with strength, {counts['both_bad']} of them both bad; {counts['without_strength']} without "
+                "the strength that was asked for."
+            )
+        if counts["unclear"]:
+            st.warning(
+                f"{counts['unclear']} answers contradict themselves or name no side, and were left out.",
+                icon=":material/help:",
+            )
+        for place in (*counts["without_strength_examples"], *counts["unclear_examples"]):
             st.caption(escaped(place))
     labels = guarded(lambda: review_store().labels(batch.batch_id))
     if not labels:
         st.caption("No labels have come back for this batch yet.")
         return
-    for sentence in guarded(lambda: label_report(batch, review_store()))["sentences"]:
+    report = guarded(lambda: label_report(batch, review_store()))
+    for sentence in report["sentences"]:
         st.markdown(escaped(sentence))
+    if steps := report["quality"]["steps"]:
+        st.dataframe(
+            pd.DataFrame([{name.replace("_", " "): count for name, count in steps.items()}]),
+            hide_index=True,
+            width="stretch",
+            key="label_steps",
+        )
+    show_people(report)
     if st.button("Make TRL training rows", key="trl", icon=":material/model_training:"):
         target = workspace() / "exports" / f"{batch.batch_id}-trl.jsonl"
+        guarded(lambda: review_store().require(reviewer(), "reviewer"))
         target.parent.mkdir(parents=True, exist_ok=True)
-        st.session_state["trl_result"] = guarded(lambda: export_trl(folder, target, force=True, store=review_store()))
+        st.session_state["trl_result"] = guarded(
+            lambda: export_trl(folder, target, force=True, who=reviewer(), store=review_store())
+        )
     made = st.session_state.get("trl_result")
     if made and made["batch_id"] == batch.batch_id:
         left = ", ".join(f"{count} {reason}" for reason, count in made["left_out"].items() if count) or "nothing"
@@ -95,6 +158,27 @@ def labels_back(folder: Path) -> None:
     st.caption(
         f"The next batch goes on from these labels: `python -m curation solve ... --previous {folder}` buys none of them twice."
     )
+
+
+def show_people(report: dict[str, Any]) -> None:
+    """Everybody's figures, and the pairs on which people took different sides."""
+    everybody = report["quality"]["by_annotator"]
+    if len(everybody) > 1:
+        frame = pd.DataFrame([{name: one[key] for key, name in PEOPLE_COLUMNS.items()} for one in everybody])
+        st.dataframe(frame, hide_index=True, width="stretch", key="label_people", column_config=PEOPLE_FORMATS)
+    found = report["conflicts"]
+    if not found:
+        return
+    with st.expander(f"{len(found):,} pairs on which people took different sides", icon=":material/compare_arrows:"):
+        rows = [
+            {
+                "pair": conflict["pair_id"],
+                "differ": "opposite sides" if conflict["opposed"] else "a side and a tie",
+                "answers": ", ".join(f"{one['annotator']}: {one['outcome']}" for one in conflict["answers"]),
+            }
+            for conflict in found
+        ]
+        st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch", key="label_conflicts")
 
 
 def about(event: Event) -> str:
@@ -144,6 +228,7 @@ for check in checks:
     icon = ":material/check_circle:" if check.holds else ":material/radio_button_unchecked:"
     need = "" if check.holds or not check.required else " · needed before signing"
     st.markdown(f"{icon} **{check.name}** · {check.figure}{need}")
+st.caption(sentence_of_batch(batch.manifest, batch.records))
 st.caption(
     "Rejected and undecided pairs leave the batch: the design planned for all of them, so a batch with many rejections is "
     "worth less than the plan."
@@ -152,10 +237,24 @@ signature = guarded(lambda: read_signature(folder))
 verdict = guarded(lambda: verify_batch(folder, store=store)) if signature is not None else None
 signing(folder, verdict, ready=all(check.holds for check in checks if check.required), taken=taken)
 st.subheader("Export the approved pairs")
-left, middle, right = st.columns([1, 1.4, 1], vertical_alignment="bottom")
+left, middle, asked, right = st.columns([1, 1.3, 1.5, 1], vertical_alignment="bottom")
 kind = left.selectbox("Format", list(FORMATS), key="export_format")
 order = middle.selectbox("Which response stands on the left", list(ORDERS), key="export_order")
-signed = verdict is not None and verdict.holds
+answers = ANSWERS[
+    asked.selectbox(
+        "What annotators answer",
+        list(ANSWERS),
+        key="export_answers",
+        help="With strength, annotators also say how much better, or that both are bad. Every row carries the choice, and "
+        "labels are read accordingly.",
+    )
+]
+people = st.text_input(
+    "Annotators, if rows are to be given out (ana, ben=40, cem)",
+    key="export_annotators",
+    help="Names, with a number of rows at most after =. Every row goes to one of them, evenly, and nobody sees a pair twice.",
+)
+signed = verdict is not None and verdict.batch_holds
 if right.button(
     "Export" if signed else "Export as unsigned",
     type="primary",
@@ -164,12 +263,18 @@ if right.button(
     width="stretch",
 ):
     to, suffix = FORMATS[kind]
-    target = workspace() / "exports" / f"{batch.batch_id}-{to}{'' if signed else '-unsigned'}.{suffix}"
+    marks = f"{'' if answers == 'binary' else '-graded'}{'' if signed else '-unsigned'}"
+    target = workspace() / "exports" / f"{batch.batch_id}-{to}{marks}.{suffix}"
+    guarded(lambda: store.require(reviewer(), "reviewer"))
     target.parent.mkdir(parents=True, exist_ok=True)
     send = export_signed if signed else export_batch
+    given = guarded(lambda: parse_annotators(people) if people.strip() else ())
     result = guarded(
-        lambda: send(folder, to=to, out=target, order=ORDERS[order], force=True, who=reviewer(), store=store)
-    )
+        lambda: send(
+            folder, to=to, out=target, order=ORDERS[order], answers=answers, force=True, annotators=given, who=reviewer(),
+            store=store,
+        )
+    )  # fmt: skip
     st.session_state["export_result"] = (batch.batch_id, result)
 if not signed:
     st.caption("The batch is not signed, or no longer what was signed: every exported row says so.")
@@ -183,9 +288,12 @@ if done and done[0] == batch.batch_id:
     st.success(
         f"{result['rows']} rows ({result['pairs']} pairs) written. Left out: {gone}.", icon=":material/task_alt:"
     )
+    for note in result["notes"]:
+        st.warning(escaped(note), icon=":material/text_snippet:")
     files = [result["out"], *result["also_written"]]
-    for n, (slot, path) in enumerate(zip(st.columns(len(files)), files, strict=True)):
-        slot.download_button(
+    slots = st.columns(min(len(files), 4))
+    for n, path in enumerate(files):
+        slots[n % 4].download_button(
             Path(path).name,
             Path(path).read_bytes(),
             file_name=Path(path).name,

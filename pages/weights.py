@@ -23,7 +23,7 @@ from curation.insight.concentration import (
     pair_table,
     share_by,
 )
-from curation.pipeline import Solved
+from curation.pipeline import Solved, summary
 from pages._shared import guarded, header, solved_key, solved_view
 from pages._widgets import chart
 
@@ -49,7 +49,7 @@ def _sheet(key: str, _solved: Solved) -> Sheet:
     pairs, sample = np.flatnonzero(weights > 0), background_sample(geometry)
     support, background = pair_table(pool, geometry, pairs), pair_table(pool, geometry, sample)
     for table, numbers in ((support, pairs), (background, sample)):
-        table["distance"] = geometry.vectors(numbers).norm(dim=1).cpu().numpy()
+        table["distance"] = geometry.differences(numbers).norm(dim=1).cpu().numpy()
         table["probability"] = pair_probability(_solved, numbers)
     both = pd.concat([support, background], ignore_index=True)
     zero, alike = np.zeros(len(background)), np.full(len(background), 1.0 / len(background))
@@ -99,7 +99,7 @@ left, right = st.columns(2)
 with left:
     st.subheader("By prompt")
     chart(prompt_labels(sheet.prompts), key="prompts")
-    st.caption(f"Spread {solved.feasible.spread}: the totals of the prompts are what that spread allows.")
+    st.caption(f"Spread {summary(solved)['spread']}: the totals of the prompts are what that spread allows.")
 with right:
     st.subheader("By stratum")
     if len(sheet.strata) > 1:
@@ -121,6 +121,7 @@ if known:
 else:
     st.info("This pool names no generators, so weights cannot be shown by generator.", icon=":material/info:")
 st.subheader("Against length, distance and probability")
+st.caption(solved.length.sentence())
 first, second = st.columns(2)
 with first:
     chart(

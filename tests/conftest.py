@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +13,8 @@ import torch
 
 from tests import postgres
 
+# No test signs with the key of who runs it, or leaves anything beside it.
+os.environ.setdefault("CURATION_SIGNING_KEY", str(Path(tempfile.mkdtemp(prefix="pairwright-key-")) / "key.pem"))
 torch.set_num_threads(1)  # the problems are small, and the machine is shared
 
 

@@ -15,7 +15,7 @@ from scipy.optimize import LinearConstraint, linprog, milp
 from curation.design.criterion import Criterion, make_criterion
 from curation.design.feasible import Feasible, make_feasible
 from curation.design.geometry import Geometry
-from curation.design.limits import Limits
+from curation.design.limits import Limits, MeanLimit
 from tests.builders import explicit_vectors, membership, random_fisher, random_geometry
 
 
@@ -67,6 +67,7 @@ class ConstrainedCase:
         share = limits.generator_share
         said += [] if share is None else [f"generator share {share} of {limits.generators}"]
         said += [] if limits.costs is None else [f"costs {np.round(limits.costs, 3)}"]
+        said += [f"mean at most {mean.most:g}" for mean in limits.means]
         said += [] if self.previous is None else ["earlier labels"]
         return "; ".join(said)
 
@@ -75,7 +76,7 @@ class ConstrainedCase:
 class Polytope:
     """The designs allowed, over pi in labels: A_eq pi = b_eq, A_ub pi <= b_ub, low <= pi <= high.
 
-    kinds: per row of A_ub what it is, ("prompt" | "generator", number). strata: (P,) stratum of each prompt,
+    kinds: per row of A_ub what it is, ("budget" | "prompt" | "generator" | "mean", number). strata: (P,) stratum of each prompt,
     one for all without quotas. blocks: (strata,) what each may spend. totals: (P,) balanced, in the budget's units.
     """
 
@@ -201,14 +202,17 @@ def polytope_of(case: ConstrainedCase) -> Polytope:
     if limits.costs is not None and totals is None and not limits.quotas:  # a budget need not be spent to the end
         at_most, limit, kinds = [*equal, *at_most], [*right, *limit], [("budget", 0), *kinds]
         equal, right = equal[:0], right[:0]
+    means = [mean.values - mean.most for mean in limits.means]
     return Polytope(
         A_eq=equal,
         b_eq=right,
-        A_ub=np.array([*at_most, *rows.values()]).reshape(-1, geometry.pairs),
-        b_ub=np.array([*limit, *(math.floor(share_of[g] * case.labels + 1e-9) for g in rows)], dtype=float),
+        A_ub=np.array([*at_most, *rows.values(), *means]).reshape(-1, geometry.pairs),
+        b_ub=np.array(
+            [*limit, *(math.floor(share_of[g] * case.labels + 1e-9) for g in rows), *(0.0 for _ in means)], dtype=float
+        ),
         low=low,
         high=high,
-        kinds=tuple(kinds + [("generator", g) for g in rows]),
+        kinds=tuple(kinds + [("generator", g) for g in rows] + [("mean", k) for k in range(len(means))]),
         strata=strata,
         blocks=blocks,
         totals=totals,
@@ -228,9 +232,10 @@ def _linear_program(at: Polytope, values: np.ndarray) -> Any:
 
 
 def some_design_exists(case: ConstrainedCase) -> bool:
-    """Whether any design keeps every constraint (linear programming)."""
+    """Whether any design keeps every constraint (linear programming), under a limit on a mean one of some labels."""
     try:
-        return bool(_linear_program(polytope_of(case), np.zeros(case.geometry.pairs)).status == 0)
+        answer = _linear_program(polytope_of(case), np.ones(case.geometry.pairs))
+        return bool(answer.status == 0 and (not case.asked.means or -answer.fun > 1e-6))
     except NoDesign:
         return False
 
@@ -239,7 +244,7 @@ def whole_rows(case: ConstrainedCase) -> tuple[np.ndarray, np.ndarray, np.ndarra
     """Rows, least and greatest of a batch of whole labels (no costs): prompts of balanced spread to floor or ceil."""
     at = polytope_of(case)
     within = np.eye(len(at.blocks))[at.strata].T @ membership(case.geometry)
-    rows, least, greatest = [within, at.A_ub], [at.blocks, np.zeros(len(at.b_ub))], [at.blocks, at.b_ub]
+    rows, least, greatest = [within, at.A_ub], [at.blocks, np.full(len(at.b_ub), -np.inf)], [at.blocks, at.b_ub]
     if at.totals is not None:
         rows.append(membership(case.geometry))
         least.append(np.floor(at.totals + 1e-7))
@@ -307,7 +312,8 @@ def constrained_case(
     """A random problem under a random combination of constraints; some design (and `wanted`) holds.
 
     The seed decides which constraints are on, the amounts are drawn until a design exists. fixed: choices made by
-    the caller: spread, r, and true or false for pins, outs, caps, generators, quotas, costs, previous.
+    the caller: spread, r, and true or false for pins, outs, caps, generators, quotas, costs, previous. means: true for
+    limits on the means of one or two numbers per pair, tight on purpose (default: none).
     """
     rng = np.random.default_rng([seed, 11])
     on: dict[str, Any] = {
@@ -315,6 +321,7 @@ def constrained_case(
         "r": float(rng.choice([1.0, 2.0, np.inf])),
         **{name: bool(rng.random() < 0.5) for name in ("pins", "outs", "caps", "generators", "quotas", "costs")},
         "previous": bool(rng.random() < 0.4),
+        "means": False,
         **fixed,
     }
     on["pins"] = on["pins"] and math.isfinite(on["r"])
@@ -373,6 +380,9 @@ def _draw_case(rng: np.random.Generator, shape_seed: int, on: dict[str, Any]) ->
             share = {g: float(rng.uniform(0.3, 0.9)) for g in some}
         names = tuple(f"model {g}" for g in range(several))
         limits = replace(limits, generators=generators, generator_names=names, generator_share=share)
+    if on["means"]:
+        draw = np.random.default_rng([shape_seed, 17])
+        limits = replace(limits, means=tuple(_draw_mean(draw, geometry, k) for k in range(draw.integers(1, 3))))
     previous = None
     if on["previous"]:
         z, half = explicit_vectors(geometry)[outs], rng.standard_normal((dim, dim))
@@ -389,3 +399,13 @@ def _draw_case(rng: np.random.Generator, shape_seed: int, on: dict[str, Any]) ->
     criterion = make_criterion(geometry, fisher, ridge=ridge)
     case = ConstrainedCase(geometry, criterion, settings, None if limits is nothing else limits, previous, ridge)
     return replace(case, criterion=replace(criterion, prior=torch.as_tensor(prior_of(case))))
+
+
+def _draw_mean(rng: np.random.Generator, geometry: Geometry, number: int) -> MeanLimit:
+    """A limit below the mean over all pairs: of differences of log lengths, or of numbers of either sign."""
+    first, second = geometry.endpoints(np.arange(geometry.pairs))
+    lengths = rng.gamma(2.0, 300.0, size=len(geometry.features))
+    values = np.abs(np.log1p(lengths[first]) - np.log1p(lengths[second]))
+    if number or rng.random() < 0.2:
+        values = rng.standard_normal(geometry.pairs)
+    return MeanLimit(f"number {number}", values, float(values.mean() - rng.uniform(0.05, 1.0) * values.std()))

@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 
 from curation.batch import RECORD_KEYS
+from curation.cli_labels import graded_lines
 from curation.pool.readers import read_pool
 from curation.representation.features_file import write_features
+from curation.settings import DEFAULT_DESIGN, PRESETS
 from tests.pools import demo_pool, real_pool
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -122,15 +124,12 @@ def test_shuffled_qualities_leave_the_batch_as_it_was(dev, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "spread"), [("answers_dev.jsonl.gz", "balanced"), ("hh_harmless_base_test.jsonl.gz", "capped")]
-)
-def test_features_of_the_fitted_model_solve_like_any_other(name, spread, tmp_path):
-    pool, features, out = real_pool(name), tmp_path / "fit.features.parquet", tmp_path / "batch"
+def test_features_of_the_fitted_model_solve_like_any_other(tmp_path):
+    pool, features, out = real_pool("answers_dev.jsonl.gz"), tmp_path / "fit.features.parquet", tmp_path / "batch"
     made, _ = run("features", pool, "--out", features, "--model", "fit", "--json", home=tmp_path)
     assert made["responses"] == read_pool(pool).pool.n_responses
     result = solve(pool, features, out, home=tmp_path)
-    assert result["spread"] == spread
+    assert result["spread"] == "capped"
     assert result["gap"] <= 1e-4
     assert result["open"] <= 1e-4
     rows = records(out)
@@ -169,6 +168,26 @@ def test_approved_pairs_only_are_exported_and_the_rest_is_counted(small, tmp_pat
     exported = json.loads(tasks.read_text(encoding="utf-8"))
     assert {task["data"]["pair_id"] for task in exported} == {row["pair_id"] for row in rows[:5]}
     assert all(task["data"]["unsigned"] is True for task in exported)
+    graded = tmp_path / "graded.csv"
+    asked = ("export", out, "--to", "csv", "--out", graded, "--unsigned", "--answers")
+    _, words = run(*asked, "ternary", home=tmp_path, status=2)
+    assert "--answers" in words
+    assert run(*asked, "graded", "--json", home=tmp_path)[0]["answers"] == "graded"
+    lines = graded.read_text(encoding="utf-8").splitlines()
+    answers = ["left_much", "right_slightly", "both_bad", "tie", "left"]
+    assert lines[0].endswith(",preference,annotator")
+    back = [f"{line[:-1]}{word}," for line, word in zip(lines[1:], answers, strict=True)]
+    graded.write_text("\n".join([lines[0], *back]), encoding="utf-8")
+    told, _ = run("import-labels", out, graded, "--json", home=tmp_path)
+    assert (told["labels"], told["graded"], told["both_bad"], told["without_strength"]) == (5, 4, 1, 1)
+    assert sum(told["quality"]["steps"].values()) == 4
+    words = "\n".join(graded_lines(told))
+    assert "4 labels with strength, 1 of them both bad; 1 without the strength" in words
+    assert "line 6: left without a strength" in words
+    rows_out = ("export", out, "--to", "trl", "--out", tmp_path / "train.jsonl")
+    _, words = run(*rows_out, "--answers", "graded", home=tmp_path, status=2)
+    assert "training rows hold" in words
+    assert run(*rows_out, "--json", home=tmp_path)[0]["left_out"]["tie"] == 2
 
 
 def test_pins_are_in_and_exclusions_are_out(small, tmp_path):
@@ -296,6 +315,8 @@ def test_compare_takes_the_same_limits(priced, tmp_path):
         (["--per-prompt", "1", "--budget", "11"], 1, ["11", "10", "--per-prompt"]),
         (["--generator-share", "1.5"], 1, ["1.5", "(0, 1]"]),
         (["--generator-share", "0.2"], 1, ["generator", "share"]),
+        (["--max-length-difference", "0"], 1, ["--max-length-difference 0", "not a positive number"]),
+        (["--max-length-difference", "0.001"], 1, ["--max-length-difference", "0.001", "the least", "allow is"]),
         (["--select", "best"], 2, ["best", "exact"]),
     ],
 )
@@ -416,16 +437,79 @@ def test_check_counts_add_up_and_rejects_are_saved(tmp_path):
     assert saved[0]["line"] == 2
 
 
+GOVERNED = ("ridge", "ridge_kind", "prior_power", "spread", "select", "max_labels_per_pair")
+
+
+def kept_settings(out: Path) -> dict:
+    """What a batch was made with, of the settings that presets govern."""
+    manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+    space = {name: manifest["space"][name] for name in ("normalize", "pca", "length")}
+    return {**{name: manifest["settings"][name] for name in GOVERNED}, **space}
+
+
+def test_a_preset_gives_what_is_not_given_and_an_option_wins(small, tmp_path):
+    published = {
+        "ridge": 0.001, "ridge_kind": "absolute", "prior_power": 0.0, "spread": "free", "select": "paper",
+        "max_labels_per_pair": "inf", "normalize": False, "pca": "raw", "length": False,
+    }  # fmt: skip
+    before = {
+        "ridge": 30.0, "ridge_kind": "relative", "prior_power": 0.0, "spread": "auto", "select": "sample",
+        "max_labels_per_pair": 1.0, "normalize": True, "pca": "within", "length": True,
+    }  # fmt: skip
+    plain = {**PRESETS["default"].values}
+    assert plain == {**plain, **{name: getattr(DEFAULT_DESIGN, name) for name in GOVERNED}}
+    for place, (more, expected) in enumerate(
+        [
+            ([], plain),
+            (["--preset", "default"], plain),
+            (["--preset", "hgm"], published),
+            (["--preset", "0.2.0"], before),
+            (["--spread", "capped", "--ridge", "0.5", "--preset", "hgm", "--length", "--max-labels-per-pair", "2"],
+             {**published, "spread": "capped", "ridge": 0.5, "length": True, "max_labels_per_pair": 2.0}),
+            (["--preset", "0.2.0", "--no-length", "--select", "exact"], {**before, "length": False, "select": "exact"}),
+        ]
+    ):  # fmt: skip
+        out = tmp_path / f"batch{place}"
+        solve(*small, out, *more, home=tmp_path, budget=6)
+        assert kept_settings(out) == expected, more
+
+
+def test_presets_reach_compare_and_backtest(small, tmp_path):
+    pool, features = small
+    told, _ = run(
+        "compare", pool, "--features", features, "--budget", 6, "--preset", "hgm", "--spread", "capped", "--json",
+        home=tmp_path,
+    )  # fmt: skip
+    assert (told["select"], told["spread"]) == ("paper", "capped")
+    demo = demo_pool()
+    run("backtest", demo, "--features", demo.with_name("demo.features.parquet"), "--budgets", 8, "--seeds", 2,
+        "--workers", 1, "--preset", "0.2.0", "--ridge", 3, "--out", tmp_path / "told", "--json", home=tmp_path)  # fmt: skip
+    options = json.loads((tmp_path / "told" / "backtest.json").read_text(encoding="utf-8"))["options"]
+    assert (options["design"]["ridge"], options["design"]["spread"]) == (3.0, "auto")
+    assert options["space"]["length"] is True
+
+
+def test_an_unknown_preset_is_a_usage_error(small, tmp_path):
+    _, error = run("solve", small[0], "--features", small[1], "--budget", 6, "--out", tmp_path / "b",
+                   "--preset", "best", home=tmp_path, status=2)  # fmt: skip
+    assert "hgm" in error
+    assert not (tmp_path / "b").exists()
+
+
 def test_compare_prints_every_rule_and_the_label_equivalent(small, tmp_path):
     result, _ = run("compare", small[0], "--features", small[1], "--budget", 6, "--json", home=tmp_path)
     assert set(result["baselines"]) == RULES
     assert "uniform_labels" in result
+    assert result["outcome_sentence"] == "not tested on outcomes: buy a pilot"
+    assert set(result["length"]) == {"difference", "uniform_difference", "pool_difference", "share", "uniform_share"}
+    assert result["length"]["pool_difference"] > 0
 
 
 def test_check_tells_findings_with_remedies_and_saves_the_pairs_nobody_can_decide(tmp_path):
     pool, features = demo_pool(), demo_pool().parent / "demo.features.parquet"
     file = tmp_path / "exclude.csv"
-    result, _ = run("check", pool, "--features", features, "--exclude-out", file, "--json", home=tmp_path)
+    options = ("--features", features, "--preset", "0.2.0", "--exclude-out", file, "--json")
+    result, _ = run("check", pool, *options, home=tmp_path)
     assert {"near_duplicates", "overdrawn"} <= {finding["key"] for finding in result["health"]}
     for finding in result["health"]:
         assert set(finding) == {"key", "severity", "title", "sentence", "value", "unit", "remedy", "examples"}

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.linalg
 import torch
 
 from curation.design.criterion import Criterion, make_criterion, matrix_root
@@ -206,3 +207,33 @@ def test_what_has_no_solution_is_refused_by_name():
     criterion = make_criterion(geometry, torch.eye(4).double(), ridge=1.0)
     with pytest.raises(DesignError, match="raise --ridge or lower --dim"):
         criterion.value(-2 * criterion.prior)
+
+
+def test_a_power_of_the_prior_is_that_power_of_the_fisher_matrix_and_keeps_its_trace() -> None:
+    geometry = random_geometry(0, dim=4)
+    fisher = random_fisher(0, 4)
+    plain = make_criterion(geometry, fisher, ridge=0.3)
+    for power in (0.5, 1.0):
+        prior = make_criterion(geometry, fisher, ridge=0.3, power=power).prior
+        assert float(torch.trace(prior)) == pytest.approx(float(torch.trace(plain.prior)))
+        shape = torch.as_tensor(scipy.linalg.fractional_matrix_power(fisher.numpy(), power).real)
+        torch.testing.assert_close(prior / torch.trace(prior), shape / torch.trace(shape), rtol=1e-8, atol=1e-12)
+
+
+def test_with_power_one_the_units_of_single_features_do_not_matter() -> None:
+    """f = tr(M S^-1) with Lambda ~ M is the same in any basis, so the design is; with power 0 it is not."""
+    geometry = random_geometry(1, dim=3, listed=0.0)
+    units = torch.tensor([1.0, 30.0, 0.05], dtype=torch.float64)
+    scaled = Geometry(geometry.features * units, geometry.offsets, prompt_weights=geometry.prompt_weights)
+    fisher = random_fisher(1, 3)
+    found = {}
+    for power in (0.0, 1.0):
+        for name, g, m in (("plain", geometry, fisher), ("scaled", scaled, units[:, None] * fisher * units)):
+            # the relative scale s depends on units: an absolute ridge on M scaled to trace d, times its trace
+            ridge = 0.1 * float(torch.trace(m)) / 3 if power else 0.1
+            criterion = make_criterion(g, m, ridge=ridge, kind="absolute", power=power)
+            weights = g.quadratic(criterion.at(g.uniform_information()).root)
+            found[power, name] = (criterion.value(g.uniform_information()), weights)
+    assert found[1.0, "plain"][0] == pytest.approx(found[1.0, "scaled"][0])
+    torch.testing.assert_close(found[1.0, "plain"][1], found[1.0, "scaled"][1])
+    assert found[0.0, "plain"][0] != pytest.approx(found[0.0, "scaled"][0], rel=0.05)

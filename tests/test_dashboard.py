@@ -98,6 +98,10 @@ def check(page, name: str) -> None:
     assert page.query_selector("[data-testid='stException']") is None, text[:400]
     errors = [box.inner_text() for box in page.query_selector_all("[data-testid='stAlertContentError']")]
     assert errors == [], errors
+    for _ in range(120):  # figures are drawn after the script has ended; on a busy machine well after
+        if len(page.query_selector_all(".js-plotly-plot")) >= PLOTS.get(name, 0):
+            break
+        page.wait_for_timeout(250)
     figures = page.query_selector_all(".js-plotly-plot")
     assert len(figures) >= PLOTS.get(name, 0), f"{name}: {len(figures)} figures"
     marks = ".point, .bars path, .barlayer path, .scatterlayer path, .heatmaplayer image, .violinlayer path, .boxlayer path, canvas.gl-canvas, .pielayer path"
@@ -209,6 +213,7 @@ def test_decisions_survive_a_reload_and_a_second_tab(browser, address):
     context, page, _ = visit(browser, address, "review", "budget=15", 1280)
     try:
         page.get_by_role("button", name=re.compile(r"\bApprove\b(?! \d)")).first.click()
+        page.get_by_text(re.compile(r"\b1 approved", re.I)).first.wait_for(timeout=30_000)  # a click may begin late
         settle(page)
         url = page.url
         assert re.search(r"\b1 approved", page.inner_text("[data-testid='stMain']"), re.I)

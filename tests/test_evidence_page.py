@@ -34,7 +34,7 @@ def test_the_backtest_runs_from_its_button_and_shows_verdict_curves_and_differen
         check(page, "evidence")
         before = len(page.query_selector_all(".js-plotly-plot"))
         page.get_by_role("button", name="Run 24 splits").click()
-        page.get_by_text("Declared before looking").wait_for(timeout=240_000)
+        page.get_by_text("Declared before looking").wait_for(timeout=480_000)
         settle(page)
         check(page, "evidence")
         assert len(page.query_selector_all(".js-plotly-plot")) == before + 3

@@ -8,6 +8,7 @@ import hmac
 import json
 import os
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -101,6 +102,8 @@ def everything(result) -> bytes:
 @pytest.mark.parametrize("to", FORMATS)
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_hostile_text_arrives_intact(tmp_path, to, kind):
+    if kind == "nul" and to not in ("parquet", "jsonl"):
+        pytest.skip("refused: see test_outgoing_texts.py")
     text = HOSTILE[kind]
     source = record(prompt=f"p {text}", response_a=text, response_b=f"{text} other")
     (row,) = rows_of(write(tmp_path, [source], to).path, to)
@@ -112,7 +115,7 @@ def test_hostile_text_arrives_intact(tmp_path, to, kind):
 
 
 @pytest.mark.parametrize("to", FORMATS)
-@pytest.mark.parametrize("header", [HEADER, UNSIGNED])
+@pytest.mark.parametrize("header", [HEADER, UNSIGNED, replace(HEADER, answers="graded")])
 def test_nothing_exported_tells_who_wrote_a_response_or_what_the_design_thinks(tmp_path, to, header):
     source = record(copies=2)
     blob = everything(write(tmp_path, [source], to, header=header, order="both")).lower()
@@ -316,6 +319,7 @@ def test_only_approved_pairs_are_kept_and_the_rest_is_counted():
         ([], {}, "no pair of batch batch0001 .* is approved"),
         ([record()], {"to": "trl"}, "'trl' is unknown"),
         ([record()], {"order": "any"}, "'any' is unknown"),
+        ([record()], {"header": replace(HEADER, answers="ternary")}, "'ternary' are unknown"),
         ([record(copies=0)], {}, "copies 0"),
         ([record(), record()], {}, "stands twice"),
         ([{"pair_id": "x"}], {}, "lacks"),

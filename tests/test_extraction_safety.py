@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from curation import outputs
 from curation.errors import FeaturesError, RepresentationError
 from curation.representation import extract as extract_module
 from curation.representation.extract import extract
@@ -56,6 +57,9 @@ def _features(pool: Path, model: Path, out: Path, *more: str) -> subprocess.Pope
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", "CURATION_HOME": str(pool.parent / "ws")},
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # a job of a shell may have been told to ignore it
     )
 
 
@@ -144,9 +148,10 @@ def test_a_full_disk_keeps_the_finished_parts_and_names_the_remedy(
     assert (tmp_path / "f.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
 
 
-def test_a_full_disk_at_the_last_step_leaves_no_half_file(tmp_path: Path) -> None:
+def test_a_full_disk_at_the_last_step_leaves_no_half_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "f.parquet"
-    (tmp_path / f".f.parquet.{os.getpid()}.tmp").symlink_to("/dev/full")
+    monkeypatch.setattr(outputs.secrets, "token_hex", lambda size: "0" * 2 * size)  # so that the name is known
+    (tmp_path / f".f.parquet.{os.getpid()}-00000000.part").symlink_to("/dev/full")
     with pytest.raises(FeaturesError, match=r"cannot be written \(No space left on device\); free some space"):
         write_features(target, [("p", "r")], np.ones((1, 4)))
     assert list(tmp_path.iterdir()) == []

@@ -14,13 +14,13 @@ from curation.insight.health import Finding
 from curation.pipeline import prepare
 from curation.pool.schema import Pool, Prompt, Response
 from curation.representation.features_file import FeatureTable, read_features, write_features
-from curation.settings import DesignSettings, SpaceSettings
+from curation.settings import PRESETS, DesignSettings, SpaceSettings
 from tests.pools import demo_pool, real_pool
 
 K, P, D = 6, 60, 12
 ODD = 3  # the coordinate that pairs will be kept from telling apart
 SPACE = SpaceSettings(dim=D, normalize=False, length=False)
-SETTINGS = DesignSettings(budget=40)
+SETTINGS = DesignSettings(budget=40, ridge=30.0, spread="auto")
 
 
 def _pool(pairs: dict[int, list[tuple[int, int]]] | None = None) -> Pool:
@@ -146,7 +146,9 @@ def test_the_canned_generator_of_a_real_pool_draws_most_labels_and_is_named() ->
     from curation.pool.readers import read_pool
 
     pool = read_pool(real_pool("answers_large.jsonl.gz")).pool
-    findings = {f.key: f for f in design_health(pool, real_pool("answers_large.features.parquet"))}
+    old = PRESETS["0.2.0"]  # a heavy ridge draws from who stands out
+    found = design_health(pool, real_pool("answers_large.features.parquet"), space=old.space(), design=old.design())
+    findings = {f.key: f for f in found}
     assert ("NullModel",) in findings["overdrawn"].examples
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from curation.batch import read_batch
+from curation.errors import ExportError
 from curation.exchange_formats.tabular import unescape_cell
 from curation.handover import export_batch
 from curation.pool.readers import read_pool
@@ -102,9 +103,15 @@ def test_hostile_texts_are_inert_on_every_page_and_leave_intact(
     (stored,) = store.batches()
     batch = read_batch(stored.folder)
     assert all(made.decision == "approve" for made in store.decisions(batch.batch_id).values())
+    refused = [r for r in batch.records if "\x00" in f"{r['prompt']}{r['response_a']}{r['response_b']}"]
+    for to in ("csv", "label-studio"):  # their readers do not take it
+        with pytest.raises(ExportError, match="NUL"):
+            export_batch(batch.path, to=to, out=tmp_path / "out.x", store=store)  # type: ignore[arg-type]
+    store.decide_many(batch.batch_id, [r["pair_id"] for r in refused], "reject", who="ana", reason="other")
     export_batch(batch.path, to="csv", out=tmp_path / "out.csv", store=store)
     export_batch(batch.path, to="label-studio", out=tmp_path / "out.json", store=store)
-    texts = {record[f"response_{side}"] for record in batch.records for side in "ab"}
+    sent = [r for r in batch.records if r not in refused]
+    texts = {record[f"response_{side}"] for record in sent for side in "ab"}
     assert len(texts) >= 6
     csv.field_size_limit(10_000_000)
     with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as handle:

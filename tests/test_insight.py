@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from curation.design.baselines import batch_information
-from curation.design.criterion import make_criterion
+from curation.design.criterion import Criterion, make_criterion
 from curation.design.feasible import make_feasible
 from curation.design.geometry import Geometry
 from curation.design.newton import newton
@@ -147,7 +147,7 @@ def test_pairs_of_a_direction_are_the_largest_by_hand(case):
 
 def test_the_label_equivalent_of_uniform_is_itself_and_beyond_reach_is_infinite(case):
     uniform = case.geometry.uniform_information()
-    same = label_equivalent(case.criterion, case.geometry, uniform, 40)
+    same = label_equivalent(case.criterion, case.geometry, uniform, 40, draws=0)
     assert same.labels == pytest.approx(40, rel=1e-6)
     more = label_equivalent(case.criterion, case.geometry, case.information * 1e12, 40)
     assert more.labels > 1e9
@@ -157,6 +157,37 @@ def test_the_label_equivalent_of_uniform_is_itself_and_beyond_reach_is_infinite(
     assert math.isinf(beyond.labels)
     assert "no number" in beyond.sentence()
     assert "not the reward" in beyond.sentence()
+
+
+def light(seed: int, dim: int = 24) -> tuple[Geometry, Criterion]:
+    """A pool of more dimensions than the budget of 12 and a ridge that is hardly felt."""
+    rng = np.random.default_rng(seed)
+    geometry = Geometry(rng.standard_normal((160, dim)), np.arange(0, 161, 4))
+    return geometry, make_criterion(geometry, torch.eye(dim).double(), ridge=0.01)
+
+
+def test_a_drawn_uniform_batch_is_worth_about_its_own_labels_where_labels_are_fewer_than_dimensions():
+    geometry, criterion = light(0)
+    rng = np.random.default_rng(1)
+    worth, expected = [], []
+    for _ in range(40):
+        pairs = torch.as_tensor(rng.choice(geometry.pairs, 12, replace=False))
+        information = geometry.information_of(pairs, torch.full((12,), 1 / 12, dtype=torch.float64))
+        worth.append(label_equivalent(criterion, geometry, information, 12).labels)
+        expected.append(label_equivalent(criterion, geometry, information, 12, draws=0).labels)
+    assert np.mean(worth) == pytest.approx(12, rel=0.1)
+    assert np.mean(expected) < 6  # against its own expectation the batch would stand as less than half
+
+
+def test_drawn_and_expected_labels_meet_at_the_whole_pool():
+    geometry, criterion = light(2)
+    every = torch.full((geometry.pairs,), 1 / geometry.pairs, dtype=torch.float64)
+    information = geometry.information(every)
+    for draws in (0, 3):
+        found = label_equivalent(criterion, geometry, information, geometry.pairs, draws=draws)
+        assert found.labels == pytest.approx(geometry.pairs, rel=1e-6)
+    twice = label_equivalent(criterion, geometry, information * 2, geometry.pairs)
+    assert twice.labels == pytest.approx(2 * geometry.pairs, rel=1e-6)  # past the pool: the expectation
 
 
 def test_a_mirrored_pair_is_the_same_point_of_the_map():
@@ -170,6 +201,13 @@ def test_a_mirrored_pair_is_the_same_point_of_the_map():
     few = project_pairs(np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 2.0]]))
     assert few.coordinates[0] == pytest.approx(few.coordinates[1], abs=1e-6)
     assert "too few" in few.method
+
+
+def test_a_map_leaves_the_number_of_torch_threads_as_it_was() -> None:
+    """A fitted reference repeats bit for bit only on the same number of threads."""
+    before = torch.get_num_threads()
+    project_pairs(np.random.default_rng(0).normal(size=(40, 4)))
+    assert torch.get_num_threads() == before
 
 
 def test_the_map_draws_the_whole_batch_then_the_support(case):

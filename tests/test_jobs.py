@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from curation.jobs import Job, _write, cancel_job, latest_job, read_job, start_features_job
 from curation.pool.readers import read_pool
+from curation.processes import is_running, mark_of
 from curation.representation.features_file import read_features
 from tests.tiny_models import save_model
 
@@ -88,6 +91,91 @@ def test_rate_and_time_left_follow_from_progress(pool):
     assert job.rate == pytest.approx(3.0)
     assert job.seconds_left == pytest.approx(20.0)
     assert Job("abc", "features", "f", {}, "out").seconds_left is None
-    _write(job)
-    assert asdict(read_job("abc")) == asdict(job)
+    ended = replace(job, state="done")
+    _write(ended)
+    assert asdict(read_job("abc")) == asdict(ended)
     assert read_job("unknown") is None
+
+
+def _stranger() -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"], start_new_session=True)
+
+
+@pytest.mark.parametrize("process", ["", "same", "another boot:1"])
+def test_a_stale_job_never_signals_a_process_that_is_not_its_own(pool, process):
+    stranger = _stranger()
+    try:
+        mark = mark_of(stranger.pid) if process == "same" else process
+        assert mark_of(stranger.pid)
+        _write(Job("abc", "features", "f", {}, "out", pid=stranger.pid, started=time.time(), process=mark))
+        found = read_job("abc")
+        assert found is not None
+        assert found.state == "failed", "it no longer counts as running, so that another can start"
+        _write(Job("abc", "features", "f", {}, "out", pid=stranger.pid, started=time.time(), process=mark))
+        ended = cancel_job("abc")
+        assert ended is not None
+        assert ended.state == "failed"
+        time.sleep(0.2)
+        assert stranger.poll() is None, "it lives"
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_a_worker_is_told_from_a_later_process_of_its_number(pool):
+    opened = read_pool(pool).pool
+    job = start_features_job(pool, opened.fingerprint, model="fit")
+    try:
+        assert is_running(job.pid, mark=job.process, words=("curation.jobs", job.job_id))
+        assert not is_running(job.pid, mark="another boot:1", words=("curation.jobs", job.job_id))
+        assert not is_running(job.pid, mark=job.process, words=("curation.jobs", "another-job"))
+    finally:
+        cancel_job(job.job_id)
+        os.waitpid(job.pid, 0)
+
+
+ODD = {"job_id": "odd", "kind": "features", "subject": "f", "options": {}, "out": "o", "state": "running", "pid": 1}
+ODD_FILES = [
+    "", "null", "[]", "5", '"x"', "[" * 100_000, '{"a":' * 5000, "{}", "\x00", "9" * 5000,
+    *(json.dumps({**ODD, "state": "done", **change}) for change in (
+        {"pid": -1}, {"pid": "x"}, {"pid": None}, {"pid": 10**30}, {"pid": [1]}, {"options": 5}, {"state": "odd"},
+        {"started": float("nan")}, {"started": "x"}, {"started": float("inf")}, {"seconds": -1}, {"message": {}},
+        {"job_id": "../../x"}, {"job_id": "another"}, {"done": 0.5}, {"total": None}, {"kind": 5}, {"subject": []},
+    )),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("content", ODD_FILES, ids=range(len(ODD_FILES)))
+def test_an_odd_job_file_is_no_job_and_no_error(pool, content):
+    folder = Path(os.environ["CURATION_HOME"]) / "jobs"
+    _write(Job("good", "features", "f", {}, "out", state="done", started=5.0))
+    (folder / "odd.json").write_bytes(content.encode())
+    assert read_job("odd") is None
+    found = latest_job("f")
+    assert found is not None
+    assert found.job_id == "good"
+
+
+def test_job_files_that_are_no_files_are_passed_by(pool):
+    folder = Path(os.environ["CURATION_HOME"]) / "jobs"
+    folder.mkdir(parents=True)
+    (folder / "folder.json").mkdir()
+    (folder / "zero.json").symlink_to("/dev/zero")
+    os.mkfifo(folder / "pipe.json")
+    (folder / "latin.json").write_bytes(b'{"job_id": "\xff"}')
+    assert latest_job("f") is None
+
+
+def test_a_job_of_an_earlier_version_is_still_read_and_one_without_a_process_ends(pool):
+    kept = asdict(Job("old", "features", "f", {}, "out", state="done", started=1.0))
+    del kept["process"]
+    folder = Path(os.environ["CURATION_HOME"]) / "jobs"
+    folder.mkdir(parents=True)
+    (folder / "old.json").write_text(json.dumps(kept))
+    found = read_job("old")
+    assert found is not None
+    assert found.state == "done"
+    _write(Job("none", "features", "f", {}, "out", started=time.time() - 3600))
+    none = read_job("none")
+    assert none is not None
+    assert none.state == "failed"

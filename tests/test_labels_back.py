@@ -17,7 +17,8 @@ from curation.exchange_formats.common import decode_side
 from curation.exchange_formats.trl import preferences
 from curation.handback import earlier_batches, export_trl, import_labels, label_report, realised_information
 from curation.handover import export_batch, record_batch
-from curation.insight.agreement import krippendorff_alpha, label_quality
+from curation.insight.agreement import label_quality
+from curation.insight.rater_agreement import krippendorff_alpha
 from curation.pipeline import load_pool, prepare, solve
 from curation.pool.labels import Label
 from curation.pool.schema import Pool
@@ -26,6 +27,7 @@ from curation.review.store import Store, open_store
 from curation.settings import DesignSettings, SpaceSettings
 
 SPACE = SpaceSettings(dim=6)
+COLUMNS = "prompt chosen rejected votes_chosen votes_rejected votes_tie strength target weight pair_id batch_id inclusion design_weight".split()
 BUDGET = 12
 
 
@@ -123,8 +125,9 @@ def test_label_studio_answers_are_decoded_by_id_and_counted(made: dict[str, Any]
     result = import_labels(made["batch"], file, who="ana", store=store)
     assert result["format"] == "label-studio"
     assert result["answers"] == len(tasks) + 3
-    assert result["labels"] == len(tasks) == result["new"]
-    assert (result["cancelled"], result["skips"], result["duplicates"], result["unknown"]) == (1, 2, 1, 2)
+    assert result["labels"] == len(tasks) - 1 == result["new"]
+    assert (result["cancelled"], result["skips"], result["duplicates"], result["unknown"]) == (1, 1, 1, 2)
+    assert result["not_answered_examples"] == ["export.json item 2: the control 'preference' has no answer"]
     assert len(result["unknown_examples"]) == 2
     batch = read_batch(made["batch"])
     labels = store.labels(batch.batch_id)
@@ -132,7 +135,7 @@ def test_label_studio_answers_are_decoded_by_id_and_counted(made: dict[str, Any]
         assert label.outcome in (winner(batch, label.pair_id), "skip")
         assert label.annotator == "eve@x"
     again = import_labels(made["batch"], file, who="ana", store=store)
-    assert (again["new"], again["replaced"], again["same"]) == (0, 0, len(tasks))
+    assert (again["new"], again["replaced"], again["same"]) == (0, 0, len(tasks) - 1)
     assert store.labels(batch.batch_id) == labels
     first, second = store.imports(batch.batch_id)
     assert first.sha256 == second.sha256
@@ -250,9 +253,9 @@ def test_alpha_equals_the_worked_examples_of_krippendorff_2011() -> None:
 
 
 def test_quality_tells_bias_ties_skips_and_agreement() -> None:
-    answers = [(f"p{n}", "u", "a", "a", 10.0) for n in range(40)]  # the left one always
-    answers += [(f"p{n}", "v", "a" if n % 2 else "b", "a", 20.0) for n in range(10)]
-    answers += [("t", "u", "tie", "a", None), ("s", "u", "skip", "b", None)]
+    answers = [Label(f"p{n}", "a", "u", "a", 1, 10.0) for n in range(40)]  # the left one always
+    answers += [Label(f"p{n}", "a" if n % 2 else "b", "v", "a", 1, 20.0) for n in range(10)]
+    answers += [Label("t", "tie", "u", "a", 1, None), Label("s", "skip", "u", "b", 1, None)]
     found = label_quality(answers)
     assert (found.answers, found.pairs, found.annotators, found.doubled) == (52, 42, 2, 10)
     assert found.left_share == pytest.approx(45 / 50)
@@ -304,7 +307,8 @@ def test_trl_rows_are_explicit_conversations_of_winners_only(
     assert len(rows) == len(batch.records) - ties == result["rows"]
     chosen = {r["prompt_id"]: r for r in batch.records}
     for row in rows:
-        assert set(row) == {"prompt", "chosen", "rejected"}
+        assert set(row) == {*COLUMNS}
+        assert (row["votes_rejected"], row["votes_tie"], row["strength"], row["target"]) == (0, 0, None, 1.0)
         assert [m["role"] for m in (*row["prompt"], *row["chosen"], *row["rejected"])] == [
             "user",
             "assistant",
@@ -313,6 +317,9 @@ def test_trl_rows_are_explicit_conversations_of_winners_only(
         record = chosen["p" + row["prompt"][0]["content"].split()[1]]
         truth = winner(batch, record["pair_id"])
         assert row["chosen"][0]["content"] == record[f"response_{truth}"]
+        assert (row["pair_id"], row["batch_id"]) == (record["pair_id"], batch.batch_id)
+        assert (row["inclusion"], row["design_weight"]) == (record["inclusion"], record["weight"])
+        assert row["inclusion"] > 0
     with pytest.raises(ExportError, match="exists"):
         export_trl(made["batch"], tmp_path / "train.jsonl", store=store)
 

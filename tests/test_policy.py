@@ -229,6 +229,13 @@ def test_an_experiment_without_its_data_is_refused_with_a_remedy(tmp_path: Path)
     assert not (tmp_path / "experiments").exists()
 
 
+def ended() -> int:
+    """The number of a process that has ended."""
+    done = subprocess.Popen([sys.executable, "-c", ""])
+    done.wait()
+    return done.pid
+
+
 @pytest.mark.slow
 def test_the_review_experiment_runs_end_to_end_goes_on_where_it_was_and_draws_its_frontier(tmp_path: Path) -> None:
     reviews = real_pool("reviews_polarity.jsonl.gz")
@@ -245,9 +252,12 @@ def test_the_review_experiment_runs_end_to_end_goes_on_where_it_was_and_draws_it
     assert json.loads(again.stdout)["points"] == told["points"]
     assert json.loads(again.stdout)["seconds"] < told["seconds"] / 2
     victim = tmp_path / "out" / "response-trace-beta0.1-seed0"
-    (victim / "stage.json").unlink()  # as a kill leaves it
+    (victim / "stage.json").unlink()
+    left = victim.with_name(f".{victim.name}.{ended()}")  # as a kill leaves it
+    victim.rename(left)
     third = json.loads(run(tmp_path, *arguments).stdout)
     assert third["points"] == told["points"], "made again, the same"
+    assert not left.exists(), "cleared away"
     result = read_result(tmp_path / "out")
     assert result is not None
     for curation in ("prompt", "response"):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +13,7 @@ from hypothesis import strategies as st
 
 from curation.errors import PoolError
 from curation.queue import Filter, decision_words, next_pair, review_queue
+from curation.review.store import open_store
 from curation.session import (
     View,
     allowed_path,
@@ -17,9 +21,11 @@ from curation.session import (
     list_features,
     list_pools,
     save_upload,
+    scenario_settings,
     stem,
     view_from_query,
 )
+from curation.settings import DEFAULT_DESIGN, DEFAULT_SPACE, PRESETS
 
 
 @settings(max_examples=60, deadline=None)
@@ -68,11 +74,62 @@ def test_a_view_survives_its_url(view):
         {"quotas": "a=nan.."},
         {"generator_share": "1.5"},
         {"generator_share": "-0.1"},
+        {"max_length_difference": "-0.1"},
+        {"max_length_difference": "nan"},
         {"cost": "  "},
     ],
 )
 def test_nonsense_in_a_url_is_left_at_the_default(query):
     assert view_from_query(query) == View()
+
+
+def test_a_bare_address_gets_the_defaults_and_every_address_names_what_was_once_another_default():
+    plain = view_from_query({})
+    assert plain.design_settings(10) == replace(DEFAULT_DESIGN, budget=10)
+    assert plain.space_settings() == DEFAULT_SPACE
+    assert set(plain.to_query()) == {"ridge", "spread", "length", "prior_power"}
+    before = view_from_query({"ridge": "30", "spread": "auto", "length": "1"})
+    assert before.prior_power == 0, "written before there was a prior power"
+    assert before.to_query() == {"ridge": "30", "spread": "auto", "length": "1", "prior_power": "0"}
+
+
+def test_a_scenario_of_the_old_version_keeps_its_settings_and_a_new_one_its_own(tmp_path):
+    store = open_store(f"sqlite:///{tmp_path / 'review.db'}")
+    store.record_pool("f" * 16, "pool", "pool.jsonl")
+    kept = {
+        "old": {"budget": "40", "seed": "3"},  # 0.2.0 left its defaults out
+        "light": {"budget": "40", "ridge": "0.1", "length": "0"},
+        "new": View(budget=40, ridge=2.0).to_query(),
+    }
+    for name, query in kept.items():
+        store.save_scenario("f" * 16, name, settings=query, figures={})
+    found = {s.name: view_from_query(scenario_settings(s.settings)) for s in store.scenarios("f" * 16)}
+    store.close()
+    assert found == {
+        "old": View(budget=40, seed=3, ridge=30.0, prior_power=0.0, spread="auto", length=True),
+        "light": View(budget=40, ridge=0.1, prior_power=0.0, spread="auto", length=False),
+        "new": View(budget=40, ridge=2.0),
+    }
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_sets_the_view_and_is_told_until_something_differs(name):
+    own = View(budget=40, dim=12, seed=5, ridge=7.0, cost="minutes", per_prompt=2)
+    view = own.with_preset(name)
+    assert view.preset == name
+    assert (view.budget, view.dim, view.seed, view.cost, view.per_prompt) == (40, 12, 5, "minutes", 2)
+    asked = view.design_settings(10)
+    assert asked == PRESETS[name].design(asked)
+    assert view.space_settings() == PRESETS[name].space(view.space_settings())
+    assert view_from_query(view.to_query()).preset == name
+    for other in (replace(view, ridge=7.0), replace(view, length=not view.length), replace(view, max_labels=3.0)):
+        assert other.preset is None
+    assert replace(view, seed=6, budget=9).preset == name
+
+
+def test_every_preset_governs_the_same_settings():
+    assert len({frozenset(preset.values) for preset in PRESETS.values()}) == 1
+    assert View().preset == "default"
 
 
 def test_limits_of_a_view_reach_the_design():
@@ -150,3 +207,47 @@ def test_the_queue_filters_sorts_and_goes_round():
     assert next_pair(["b", "c", "a"], words, "c") == "b"
     assert next_pair(["a"], words, "a") == "a"
     assert next_pair([], words, None) is None
+
+
+def test_the_same_file_sent_by_many_sessions_at_once_is_kept_whole_by_all(tmp_path, monkeypatch):
+    monkeypatch.setenv("CURATION_HOME", str(tmp_path))
+    for n in range(20):
+        content = bytes([n]) * 300_000
+        together = threading.Barrier(6)
+
+        def send(content=content, together=together):
+            together.wait()
+            path = save_upload("pool.jsonl", content)
+            return path.read_bytes()
+
+        with ThreadPoolExecutor(6) as people:
+            sent = [people.submit(send) for _ in range(6)]
+            assert all(one.result() == content for one in sent)
+    assert not list((tmp_path / "uploads").glob(".*"))
+    assert len(list((tmp_path / "uploads").iterdir())) == 20
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["x" * 4000 + ".jsonl", "字" * 200 + ".jsonl", "a\x00b.jsonl", "\ud800.jsonl", "..", "/", "", ".jsonl", "é.csv"],
+)
+def test_any_name_of_an_upload_becomes_a_file_of_the_folder(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("CURATION_HOME", str(tmp_path))
+    path = save_upload(name, b"abc")
+    assert path.parent == (tmp_path / "uploads").resolve()
+    assert path.read_bytes() == b"abc"
+
+
+def test_an_upload_that_cannot_be_kept_is_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setenv("CURATION_HOME", str(tmp_path))
+    (tmp_path / "uploads").write_text("a file where the folder should be")
+    with pytest.raises(PoolError, match="cannot be kept"):
+        save_upload("pool.jsonl", b"abc")
+
+
+def test_a_pool_of_ones_own_called_demo_is_listed(tmp_path, monkeypatch):
+    monkeypatch.setenv("CURATION_HOME", str(tmp_path))
+    monkeypatch.setenv("CURATION_POOLS", "")
+    own = tmp_path / "demo.jsonl"
+    own.write_text("x")
+    assert list_pools() == [own]

@@ -17,6 +17,9 @@ AUTH = {
 }
 
 
+OWN = {key: AUTH[key] for key in ("client_id", "client_secret", "server_metadata_url")}
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1:8501", "localhost", "LOCALHOST:1", "[::1]:8501", "127.8.8.8"])
 def test_loopback_requests_pass(host):
     assert local_refusal(listens="127.0.0.1", headers={"Host": host}, client=None) == ""
@@ -73,7 +76,15 @@ def test_the_name_is_the_verified_email_else_issuer_and_subject(extra, name):
         ({"is_logged_in": "yes"}, "Nobody"),
         ({"iat": None}, "iat"),
         ({"iat": True}, "iat"),
+        ({"iat": float("nan")}, "iat"),
+        ({"iat": float("inf")}, "iat"),
+        ({"iat": -float("inf")}, "iat"),
+        ({"iat": -1e300}, "iat"),
+        ({"iat": 1e300}, "iat"),
+        ({"iat": 1_000_010 + 301}, "clocks"),
         ({"iat": 1_000_010 - 3601}, "has ended: it holds 1 hours"),
+        ({"email": "a\u200bna@example.org", "email_verified": True}, "U\\+200B"),
+        ({"email": "\u0430na@example.org", "email_verified": True}, "Cyrillic"),
         ({"sub": ""}, "neither"),
         ({"iss": None}, "neither"),
     ],
@@ -81,6 +92,36 @@ def test_the_name_is_the_verified_email_else_issuer_and_subject(extra, name):
 def test_claims_that_name_nobody_or_are_too_old_are_refused(change, words):
     with pytest.raises(SignInError, match=words):
         identity({**CLAIMS, **change}, now=1_000_010, hours=1)
+
+
+def test_two_providers_never_give_one_name_to_two_people():
+    mail = {"email": "ana@example.org", "email_verified": True}
+    claims = [
+        {"iss": "https://weak.example.org", **mail},
+        {"iss": "https://corp.example.org", **mail},
+        {"iss": "https://corp.example.org", "sub": "ana@example.org"},
+        {"iss": "https://corp#a", "sub": "b"},
+        {"iss": "https://corp", "sub": "a#b"},
+        {"iss": "https://corp%23a", "sub": "b"},
+        {"iss": "https://weak", "email": "https://corp#b@x", "email_verified": True, "sub": "7"},
+    ]
+    names = [identity({**CLAIMS, **claim}, now=1_000_010, hours=1, alone=False) for claim in claims]
+    assert len(set(names)) == len(claims), names
+    assert "https://weak.example.org" in names[0]
+    alone = [identity({**CLAIMS, **claim}, now=1_000_010, hours=1) for claim in claims[:3]]
+    assert alone == ["ana@example.org", "ana@example.org", "https://corp.example.org#ana@example.org"]
+
+
+def test_without_an_issuer_an_email_is_no_name_among_several_providers():
+    with pytest.raises(SignInError, match="neither"):
+        identity({**CLAIMS, "iss": "", "email": "a@b", "email_verified": True}, now=1_000_010, hours=1, alone=False)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://localhost:9/x", "http://127.0.0.1:9/x", "http://[::1]/x", "https://id.example"]
+)
+def test_the_provider_is_asked_over_https_or_on_this_machine(url):
+    assert providers_of({**AUTH, "server_metadata_url": url}) == ("default",)
 
 
 @pytest.mark.parametrize("text", ["", "soon", "0", "-1", "nan", "inf", "721"])
@@ -103,6 +144,14 @@ def test_a_setup_names_its_providers():
     ("change", "words"),
     [
         ({"cookie_secret": "xxx"}, "3 characters"),
+        ({"cookie_secret": "a" * 64}, "repeats itself"),
+        ({"cookie_secret": "0123456789" * 4}, "repeats itself"),
+        ({"cookie_secret": "0123456789abcdef" * 4}, "repeats itself"),
+        ({"cookie_secret": "password" * 8}, "repeats itself"),
+        ({"server_metadata_url": "http://id.example.org/.well-known/openid-configuration"}, "begin with https"),
+        ({"server_metadata_url": "//id.example.org/x"}, "begin with https"),
+        ({"server_metadata_url": "http://127.0.0.1.example.org/x"}, "begin with https"),
+        ({"okta": {**OWN, "server_metadata_url": "http://okta.example.org"}}, r"\[auth.okta\].*begin with https"),
         ({"redirect_uri": "https://pairs.example.org/"}, "oauth2callback"),
         ({"redirect_uri": "http://pairs.example.org/oauth2callback"}, "https"),
         ({"redirect_uri": "http://[::1/oauth2callback"}, "oauth2callback"),
@@ -113,3 +162,25 @@ def test_a_setup_names_its_providers():
 def test_a_setup_that_would_be_open_or_broken_is_refused(change, words):
     with pytest.raises(SignInError, match=words):
         providers_of({**AUTH, **change})
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Via", "Forwarded", "X-Forwarded-For", "x-forwarded-proto", "X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Server",
+     "X-Forwarded", "X-Forwarded-Prefix", "X-Real-IP", "X-Real-Port", "CF-Connecting-IP", "CF-Ray", "cf-visitor", "True-Client-IP",
+     "X-Client-IP", "X-Cluster-Client-IP", "Fastly-Client-IP", "Fly-Client-IP", "CDN-Loop", "X-Original-Host", "X-Envoy-External-Address",
+     "X-Amzn-Trace-Id", "X-Azure-ClientIP", "X-Vercel-Forwarded-For", "Tailscale-User-Login", "X-Original-Forwarded-For"],
+)  # fmt: skip
+def test_every_header_of_a_proxy_refuses_in_local_mode(name):
+    told = local_refusal(listens="127.0.0.1", headers={"Host": "localhost", name: "192.0.2.7"}, client=None)
+    assert f"through a proxy ({name}: 192.0.2.7)" in told
+
+
+def test_what_a_browser_sends_by_itself_is_no_header_of_a_proxy():
+    own = """Host Connection Upgrade Origin User-Agent Accept Accept-Encoding Accept-Language Cache-Control Pragma Cookie DNT Referer
+        Sec-Fetch-Dest Sec-Fetch-Mode Sec-Fetch-Site Sec-Fetch-User Sec-CH-UA Sec-CH-UA-Mobile Sec-CH-UA-Platform Sec-GPC Priority
+        Sec-WebSocket-Key Sec-WebSocket-Version Sec-WebSocket-Extensions Sec-WebSocket-Protocol Upgrade-Insecure-Requests If-None-Match
+        X-Xsrftoken Content-Type Content-Length TE""".split()
+    assert (
+        local_refusal(listens="127.0.0.1", headers=dict.fromkeys(own, "x") | {"Host": "localhost"}, client=None) == ""
+    )

@@ -46,17 +46,28 @@ def solved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "batch"
 
 
+@pytest.fixture(scope="module")
+def reviewed(solved: Path) -> Path:
+    """The database of a batch that ana proposed and bea approved, pair by pair; made once, for every test copies it."""
+    place = solved.parent / "review.db"
+    store = open_store(f"sqlite:///{place}")
+    record_batch(store, read_batch(solved), who="ana")
+    store.decide_many(batch_id(solved), pairs(solved), "approve", who="bea")
+    store.close()
+    return place
+
+
 @pytest.fixture
-def desk(solved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Path, Store]]:
+def desk(solved: Path, reviewed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Path, Store]]:
     """A copy of the batch, a store in which ana proposed it and bea approved every pair, and a key of this test's own."""
     monkeypatch.setenv("CURATION_HOME", str(tmp_path / "home"))
     monkeypatch.setenv(KEY, str(tmp_path / "keys" / "key.pem"))
     monkeypatch.delenv(SELF_SIGN, raising=False)
     folder = tmp_path / "batch"
     shutil.copytree(solved, folder)
+    shutil.copy(reviewed, tmp_path / "review.db")
     store = open_store(f"sqlite:///{tmp_path / 'review.db'}")
     record_batch(store, read_batch(folder), who="ana")
-    store.decide_many(batch_id(folder), pairs(folder), "approve", who="bea")
     yield folder, store
     store.close()
 
@@ -373,6 +384,8 @@ def test_an_old_store_gets_a_log_that_holds(desk: Any, tmp_path: Path) -> None:
         connection.execute("DROP TABLE events")
         connection.execute("DROP TABLE people")
         connection.execute("DROP TABLE views")
+        connection.execute("ALTER TABLE labels DROP COLUMN both_bad")
+        connection.execute("ALTER TABLE labels DROP COLUMN strength")
         connection.execute("UPDATE alembic_version SET version_num = '0003'")
     again = open_store(f"sqlite:///{store.place}")
     assert again.check_log(batch_id(folder)) == []

@@ -437,7 +437,7 @@ def test_one_bad_line_is_named_and_nothing_is_written(tmp_path, store, rows, wor
     ("content", "words"),
     [
         (b"pair;decision\np1;approve\n", "needs pair_id and decision"),
-        (b"\xff\xfe\x00", "not a UTF-8 CSV"),
+        (b"\xff\xfe\x00", "not UTF-8"),
         (b"", "needs pair_id and decision"),
     ],
 )

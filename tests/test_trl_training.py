@@ -12,8 +12,25 @@ import pytest
 from curation.batch import read_batch
 from curation.handback import export_trl, import_labels
 from curation.review.store import Store
+from tests.test_graded_answers import answered
 from tests.test_labels_back import exported, made, side, store, studio, winner, write  # noqa: F401
 from tests.trl_step import train_one_step
+
+
+def test_soft_targets_beside_the_pair_leave_the_trainer_as_it_was(
+    made: dict[str, Any], store: Store, tmp_path: Path  # noqa: F811
+) -> None:  # fmt: skip
+    """The trainer reads prompt, chosen and rejected: a file without the other columns gives the same first step."""
+    import_labels(made["batch"], answered(made, store, tmp_path, "studio pairwise"), who="ana", store=store)
+    export_trl(made["batch"], tmp_path / "train.jsonl", store=store)
+    rows = [json.loads(line) for line in (tmp_path / "train.jsonl").read_text().splitlines()]
+    assert {round(row["target"], 9) for row in rows} == {0.7, 0.95}
+    keys = ("prompt", "chosen", "rejected")
+    (tmp_path / "bare.jsonl").write_text("".join(json.dumps({k: row[k] for k in keys}) + "\n" for row in rows))
+    full, bare = (train_one_step(tmp_path / f"{name}.jsonl", tmp_path / name) for name in ("train", "bare"))
+    assert full == pytest.approx(bare)
+    assert full[0] == len(rows)
+    assert full[2], "the step moves the weights"
 
 
 @pytest.mark.parametrize("tool", ["label-studio", "argilla"])

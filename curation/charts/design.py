@@ -68,7 +68,7 @@ def against_rules(realised: float, lower_bound: float, rules: Sequence[Baseline]
         )
     out.add_vline(x=1.0, line={"color": CEILING, "width": 2})
     out.update_layout(showlegend=False, margin={"l": 8, "r": 16, "t": 16, "b": 52})
-    out.update_xaxes(range=[low - 0.08 * margin, high + 0.25 * margin], nticks=5)
+    out.update_xaxes(range=[low - 0.08 * margin, high + 0.35 * margin], nticks=5)
     return out
 
 

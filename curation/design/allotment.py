@@ -49,17 +49,26 @@ class Supply:
 
 
 def supply_of(
-    geometry: Geometry, r: float, costs: np.ndarray | None, own: np.ndarray, pinned: np.ndarray, excluded: np.ndarray
+    geometry: Geometry,
+    r: float,
+    costs: np.ndarray | None,
+    own: np.ndarray,
+    pinned: np.ndarray,
+    amounts: np.ndarray,
+    excluded: np.ndarray,
 ) -> Supply:
-    """What the prompts could take under the bound r, own caps (P,), pinned and excluded pair numbers."""
+    """What the prompts could take under the bound r, own caps (P,), pinned and excluded pair numbers.
+
+    amounts: labels that each pinned pair is held at.
+    """
     size = geometry.prompts
-    admissible = geometry.pair_counts - np.bincount(geometry.prompt_of(excluded), minlength=size)
-    held: np.ndarray = np.bincount(geometry.prompt_of(pinned), minlength=size) * (r if len(pinned) else 0.0)
-    labels = np.minimum(np.where(admissible > 0, admissible * r if math.isfinite(r) else math.inf, 0.0), own)
+    closed = np.bincount(geometry.prompt_of(np.concatenate([pinned, excluded])), minlength=size)
+    left = geometry.pair_counts - closed
+    held: np.ndarray = np.bincount(geometry.prompt_of(pinned), weights=amounts, minlength=size)
+    labels: np.ndarray = np.minimum(held + np.where(left > 0, left * r if math.isfinite(r) else math.inf, 0.0), own)
     if costs is None:
-        return Supply(labels, held, held, own, lambda caps: np.maximum(np.minimum(caps, labels), held))
-    held_cost: np.ndarray = np.bincount(geometry.prompt_of(pinned), weights=costs[pinned], minlength=size)
-    held_cost = held_cost * (r if len(pinned) else 0.0)
+        return Supply(labels, held, held, own, lambda caps: np.asarray(np.maximum(np.minimum(caps, labels), held)))
+    held_cost: np.ndarray = np.bincount(geometry.prompt_of(pinned), weights=costs[pinned] * amounts, minlength=size)
     open_pairs = np.setdiff1d(np.arange(geometry.pairs), np.concatenate([pinned, excluded]))
     owner = geometry.prompt_of(open_pairs)
     order = np.lexsort((-costs[open_pairs], owner))
@@ -69,10 +78,10 @@ def supply_of(
     running = np.concatenate([[0.0], np.cumsum(dearest)])
 
     def spend(caps: np.ndarray) -> np.ndarray:
-        room = np.maximum(np.minimum(caps, labels) - held, 0.0)
+        room: np.ndarray = np.maximum(np.minimum(caps, labels) - held, 0.0)
         if math.isinf(r):
             first = np.where(count > 0, np.append(dearest, 0.0)[start], 0.0)
-            return np.where(count > 0, np.where(first > 0, room * first, 0.0), 0.0) + held_cost
+            return np.asarray(np.where(count > 0, np.where(first > 0, room * first, 0.0), 0.0) + held_cost)
         whole = np.minimum(np.floor(room / r + 1e-12).astype(np.int64), count)
         part = np.where(whole < count, room / r - whole, 0.0).clip(min=0.0)
         full = running[start + whole] - running[start]

@@ -102,12 +102,17 @@ def rule_weights(name: str, criterion: Criterion, feasible: Feasible, probabilit
     if name == "first_pair":
         values = -torch.arange(geometry.pairs, dtype=torch.float64, device=geometry.device)
     elif name == "farthest":
-        values = geometry.quadratic(torch.eye(geometry.dim, dtype=torch.float64, device=geometry.device))
+        values = geometry.plain.quadratic(torch.eye(geometry.dim, dtype=torch.float64, device=geometry.device))
     elif name == "farthest_fisher":
-        values = geometry.quadratic(criterion.root)
+        values = geometry.plain.quadratic(criterion.root)
     else:
         raise ValueError(name)
-    pairs, amounts, _ = even.maximise(values)
+    return choose_inside(even, values)
+
+
+def choose_inside(feasible: Feasible, values: Tensor) -> Tensor:
+    """Design measure (pairs,) that takes the pairs of largest value (pairs,) inside prompts of even totals."""
+    pairs, amounts, _ = _even(feasible).maximise(values)
     return feasible.pinned_weights().index_add(0, pairs, amounts)
 
 

@@ -3,13 +3,66 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from curation.design.geometry import Geometry
 from curation.errors import DesignError
+
+FLOOR = 1e-6  # of the largest Fisher eigenvalue: what a direction that does not matter counts in the prior's shape
+
+
+class Line(Protocol):
+    """f along a segment."""
+
+    def slope(self, t: float) -> float:
+        """A number of the sign of df/dt; it rises through zero at the minimum."""
+        ...
+
+
+class Local(Protocol):
+    """f and its derivatives at one S."""
+
+    @property
+    def value(self) -> float:
+        """f."""
+        ...
+
+    @property
+    def root(self) -> Tensor:
+        """R (d, k): the gradient of f is -|R' z|^2 for every pair."""
+        ...
+
+    @property
+    def B(self) -> Tensor:
+        """R R', (d, d)."""
+        ...
+
+    def curvature(self, columns: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradient (m,) and Hessian (m, m) of f in the weights of pairs with vectors columns (m, d)."""
+        ...
+
+    def mixture(self, matrices: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradient (k,) and Hessian (k, k) of f in the weights of information matrices (k, d, d)."""
+        ...
+
+
+class Objective(Protocol):
+    """What a solver minimises: positive, and 1/f concave in S, so that the certificate holds (METHOD.md section 6)."""
+
+    def value(self, information: Tensor) -> float:
+        """f at an information matrix (d, d)."""
+        ...
+
+    def at(self, information: Tensor) -> Local:
+        """f and its derivatives at an information matrix (d, d)."""
+        ...
+
+    def along(self, information: Tensor, direction: Tensor) -> Line:
+        """f at information + t direction, (d, d) each."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -32,6 +85,31 @@ class Criterion:
         half = torch.linalg.solve_triangular(factor, self.root, upper=False)
         return Point(value=float(half.square().sum()), factor=factor, root=sensitivity_root)
 
+    def along(self, information: Tensor, direction: Tensor) -> Rational:
+        """f(S + t D) = sum_k m_k / (1 + t lambda_k) in the eigenbasis of L^-1 D L^-T, S = L L'."""
+        factor = cholesky(information + self.prior)
+        half = torch.linalg.solve_triangular(factor, direction, upper=False)
+        whitened = torch.linalg.solve_triangular(factor, half.T, upper=False)
+        values, vectors = torch.linalg.eigh((whitened + whitened.T) / 2)
+        mass = (vectors.T @ torch.linalg.solve_triangular(factor, self.root, upper=False)).square().sum(1)
+        return Rational(values, mass)
+
+
+@dataclass(frozen=True)
+class Rational:
+    """f(t) = sum_k mass_k / (1 + t values_k), both (d,)."""
+
+    values: Tensor
+    mass: Tensor
+
+    def value(self, t: float) -> float:
+        """f(t)."""
+        return float((self.mass / (1 + t * self.values)).sum())
+
+    def slope(self, t: float) -> float:
+        """df/dt, which rises with t."""
+        return -float((self.mass * self.values / (1 + t * self.values).square()).sum())
+
 
 @dataclass(frozen=True)
 class Point:
@@ -45,6 +123,20 @@ class Point:
     def B(self) -> Tensor:
         """S^-1 M S^-1, (d, d): the gradient of f is -z' B z for every pair."""
         return self.root @ self.root.T
+
+    def curvature(self, columns: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradient (m,) and Hessian 2 (A S^-1 A') o (A B A') (m, m) over pairs with vectors A = columns (m, d)."""
+        across = columns @ self.root
+        half = torch.linalg.solve_triangular(self.factor, columns.T, upper=False).T
+        return -across.square().sum(1), (half @ half.T).mul_(across @ across.T).mul_(2)
+
+    def mixture(self, matrices: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradient (k,) and Hessian 2 tr(S^-1 V_k B V_l) (k, k) over information matrices V (k, d, d)."""
+        B = self.B
+        inner = torch.cholesky_solve(matrices, self.factor)  # S^-1 V_k
+        outer = matrices @ B  # V_k B
+        hessian = inner.flatten(1) @ outer.flatten(1).T  # tr(S^-1 V_k B V_l)
+        return -(matrices * B).sum((1, 2)), hessian + hessian.T
 
 
 def cholesky(matrix: Tensor) -> Tensor:
@@ -73,22 +165,25 @@ def make_criterion(
     *,
     ridge: float,
     kind: Literal["relative", "absolute"] = "relative",
+    power: float = 0.0,
     previous: Tensor | None = None,
 ) -> Criterion:
-    """Criterion with Lambda = ridge s I + previous: s = tr(Sigma_uniform) / d (relative) or 1 (absolute).
+    """Criterion with Lambda = ridge s P + previous: s = tr(Sigma_uniform) / d (relative) or 1 (absolute).
 
+    P = M^power scaled to trace d: theta ~ N(0, M^-power) up to scale. Power 0 is the identity, which a few dominating
+    directions inflate for all; with power 1 each direction's prior is as large as what it matters.
     fisher: (d, d), symmetric. ridge: positive, without unit when relative. previous: (d, d) information of the labels
     already bought, n_prev Sigma_prev / n, so counted per label of this design. Raises DesignError.
     """
     if not ridge > 0:
-        raise DesignError(f"ridge {ridge} is not positive; try 30 (relative) or 1e-3 (absolute).")
+        raise DesignError(f"ridge {ridge} is not positive; give a number above 0, as 1 (relative) or 1e-3 (absolute).")
     fisher = fisher.to(dtype=torch.float64, device=geometry.device)
     scale = 1.0
     if kind == "relative":
         scale = float(torch.trace(geometry.uniform_information())) / geometry.dim
         if scale <= 0:
             raise DesignError("all pairs have zero difference: no label can teach anything; check the features.")
-    prior = ridge * scale * torch.eye(geometry.dim, dtype=torch.float64, device=geometry.device)
+    prior = ridge * scale * _shape(fisher, power)
     if previous is not None:
         previous = torch.as_tensor(previous, dtype=torch.float64, device=geometry.device)
         if previous.shape != prior.shape or not bool(torch.isfinite(previous).all()):
@@ -98,3 +193,13 @@ def make_criterion(
             )
         prior = prior + (previous + previous.T) / 2
     return Criterion(fisher=fisher, prior=prior, root=matrix_root(fisher))
+
+
+def _shape(fisher: Tensor, power: float) -> Tensor:
+    """M^power (d, d), eigenvalues below FLOOR of the largest taken as that, scaled to trace d."""
+    size = len(fisher)
+    if power == 0:
+        return torch.eye(size, dtype=torch.float64, device=fisher.device)
+    values, vectors = torch.linalg.eigh((fisher + fisher.T) / 2)
+    raised = values.clamp_min(FLOOR * float(values[-1])) ** power
+    return (vectors * (raised * (size / float(raised.sum())))) @ vectors.T

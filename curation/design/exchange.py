@@ -15,7 +15,8 @@ from torch import Tensor
 from curation.design.criterion import Criterion
 from curation.design.feasible import Feasible
 from curation.design.sampling import Batch, sample
-from curation.design.tally import Tally
+from curation.design.tally import SLACK, Tally
+from curation.errors import DesignError
 
 CANDIDATES = 3000  # pairs that may enter, the batch's own beside
 SECOND_START = 1000  # labels up to which a drawn batch is improved too (up to 50: eight), and the best is kept
@@ -63,6 +64,10 @@ def exact(criterion: Criterion, feasible: Feasible, weights: Tensor) -> Batch:
     for tally in starts:
         state = _State(criterion, feasible, tally)
         candidates = _Candidates(criterion, feasible, weights)
+        if tally.too_far > SLACK:
+            candidates.renew(state)
+            if not _mended(state, candidates):
+                continue
         for _ in range(2):  # the second looks at every pair of the pool again, from the batch the first found
             candidates.renew(state)
             _fill(state, candidates)
@@ -71,7 +76,9 @@ def exact(criterion: Criterion, feasible: Feasible, weights: Tensor) -> Batch:
         state.refresh()
         if best is None or state.value < best.value * (1 - 1e-12):
             best = state
-    assert best is not None
+    if best is None:
+        names = " and ".join(limit.name for limit in feasible.limits.means)
+        raise DesignError(f"no whole batch was found that keeps {names}; raise the limit, or use --select sample.")
     copies = best.tally.copies
     pairs = np.array(sorted(copies), dtype=np.int64)
     return Batch(pairs, np.array([copies[p] for p in pairs.tolist()], dtype=np.int64), None)
@@ -113,6 +120,12 @@ def _drawn(feasible: Feasible, weights: Tensor, seed: int) -> Tally:
         pairs = np.array(list(tally.copies))
         inside = (tally.block[tally.geometry.prompt_of(pairs)] == over) & ~tally.closed(pairs)
         tally.add(int(pairs[inside][tally.cost_of(pairs[inside]).argmin()]), -1)
+    while feasible.price is not None and tally.too_far > SLACK:  # the budget it leaves is spent on others
+        pairs = np.array(list(tally.copies))
+        pairs = pairs[~tally.closed(pairs)]
+        if not len(pairs):
+            break
+        tally.add(int(pairs[tally.worst_over[pairs].argmax()]), -1)
     return tally
 
 
@@ -145,6 +158,38 @@ def _gains(state: _State, candidates: _Candidates) -> Tensor:
     q = ((Z @ state.B) * Z).sum(1)
     leverage = ((Z @ state.inverse) * Z).sum(1)
     return q / (state.n + leverage)
+
+
+def _mended(state: _State, candidates: _Candidates) -> bool:
+    """Bring a batch that is over a limit on a mean within it, by the swaps that cost least for what they mend.
+
+    Whether that is possible: a drawn batch is over by a few labels at most, so a few swaps do.
+    """
+    tally, geometry = state.tally, state.feasible.geometry
+    wide = False
+    while tally.too_far > SLACK:
+        over = tally.worst_over
+        batch = np.array(sorted(tally.copies), dtype=np.int64)
+        V, Z = geometry.vectors(batch), candidates.vectors
+        lose = ((V @ state.B) * V).sum(1) / (state.n - ((V @ state.inverse) * V).sum(1)).clamp_min(1e-9 * state.n)
+        cost = (lose[:, None] - _gains(state, candidates)[None, :]).cpu().numpy()
+        mend = np.minimum(over[batch][:, None] - over[candidates.pairs][None, :], tally.too_far)
+        allowed = tally.swaps(batch, candidates.pairs) & (mend > 1e-12)
+        if not allowed.any():
+            if wide:
+                return False
+            wide = True
+            least = np.argpartition(over, min(CANDIDATES, len(over)) - 1)[:CANDIDATES]
+            candidates.pairs = np.unique(np.concatenate([candidates.pairs, least]))
+            candidates.vectors = geometry.vectors(candidates.pairs)
+            continue
+        price = np.where(allowed, np.where(cost > 0, cost / np.where(allowed, mend, 1.0), cost * mend), np.inf)
+        e, f = np.unravel_index(int(price.argmin()), price.shape)
+        state.change(Z[int(f)], 1.0)
+        state.change(V[int(e)], -1.0)
+        tally.add(int(batch[e]), -1)
+        tally.add(int(candidates.pairs[f]))
+    return True
 
 
 def _fill(state: _State, candidates: _Candidates) -> None:

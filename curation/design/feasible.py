@@ -30,8 +30,10 @@ class Feasible:
     price: (pairs,) cost over mean cost, None where all are alike. block: (P,) stratum whose amount is fixed at
     block_totals (B,), in spend (price times weight). totals: (P,) the prompt's spend exactly (`balanced`), or its
     weight at most (`capped`; inf: none). caps: (P,) weight at most beside a balanced spend, or None. generators: (N,)
-    generator of each candidate; shares: generator -> weight of all pairs it takes part in, at most. pinned: pairs held
-    at the bound. blocked: (pairs,) bool, pinned and excluded. prompt_labels: (P,) expected labels (balanced) or cap.
+    generator of each candidate; shares: generator -> weight of all pairs it takes part in, at most. pinned, held: (k,)
+    pairs that are held at a weight, and that weight. over: (pairs,) each, by how much a pair is over each limit on a
+    mean; sum_e w_e over_e <= 0, pins included. blocked: (pairs,) bool, pinned and excluded. prompt_labels: (P,)
+    expected labels (balanced) or cap.
     """
 
     geometry: Geometry
@@ -43,12 +45,14 @@ class Feasible:
     block: Tensor
     block_totals: Tensor
     pinned: Tensor
+    held: Tensor
     blocked: Tensor | None
     prompt_labels: np.ndarray
     price: Tensor | None = None
     caps: Tensor | None = None
     generators: Tensor | None = None
     shares: Mapping[int, float] = field(default_factory=dict)
+    over: tuple[Tensor, ...] = ()
     limits: Limits = field(default_factory=Limits)
     memory: dict[str, Tensor] = field(default_factory=dict, compare=False)  # what costs time to find twice
 
@@ -65,7 +69,9 @@ class Feasible:
     @property
     def laminar(self) -> bool:
         """Whether prompts and strata are the only sums, so that greedy choices are exact and groups can be pivoted."""
-        return not self.shares and self.caps is None and (self.price is None or self.spread != "capped")
+        return (
+            not self.shares and not self.over and self.caps is None and (self.price is None or self.spread != "capped")
+        )
 
     def spend(self, weights: Tensor, pairs: Tensor | None = None) -> Tensor:
         """Weights in units of the budget, of all pairs or of those given."""
@@ -74,15 +80,14 @@ class Feasible:
         return weights * (self.price if pairs is None else self.price[pairs])
 
     def pinned_weights(self) -> Tensor:
-        """(pairs,) the pinned pairs at their bound, zero elsewhere."""
+        """(pairs,) the pinned pairs at what they are held at, zero elsewhere."""
         weights = torch.zeros(self.geometry.pairs, dtype=torch.float64, device=self.geometry.device)
-        if len(self.pinned):
-            weights[self.pinned] = self.upper
+        weights[self.pinned] = self.held
         return weights
 
     def pinned_value(self, values: Tensor) -> float:
         """What the pinned pairs add to <w, values> in every feasible design."""
-        return self.upper * float(values[self.pinned].sum()) if len(self.pinned) else 0.0
+        return float(values[self.pinned] @ self.held) if len(self.pinned) else 0.0
 
     def maximise(self, values: Tensor) -> tuple[Tensor, Tensor, float]:
         """Exact linear maximisation of <v, values> over the pairs left to choose. values: (pairs,).
@@ -231,22 +236,24 @@ def make_feasible(
     budget: float,
     max_labels_per_pair: float = 1.0,
     spread: Wanted = "auto",
-    pinned: Sequence[int] = (),
+    pinned: Sequence[int] | Mapping[int, float] = (),
     excluded: Sequence[int] = (),
     limits: Limits | None = None,
 ) -> Feasible:
-    """The feasible set of a budget. Raises DesignError naming the constraint that cannot be kept, and the amount."""
+    """The feasible set of a budget. Raises DesignError naming the constraint that cannot be kept, and the amount.
+
+    pinned: pairs held at max_labels_per_pair labels, or pair -> the labels it is held at.
+    """
     limits = limits or Limits()
     kind = resolve_spread(geometry, spread)
-    pins, outs = np.unique(np.asarray(pinned, dtype=np.int64)), np.unique(np.asarray(excluded, dtype=np.int64))
     r = float(max_labels_per_pair)
+    pins, amounts = _pins(pinned, r)
+    outs = np.unique(np.asarray(excluded, dtype=np.int64))
     costs = limits.checked_costs(geometry)
     mean = 1.0 if costs is None else float(costs.mean())
     labels = budget / mean
     own = limits.own_caps(geometry.prompts)
-    if len(pins) and math.isinf(r):
-        raise DesignError("pins need a finite --max-labels-per-pair: a pinned pair is held at that bound.")
-    supply = supply_of(geometry, r, costs, own, pins, outs)
+    supply = supply_of(geometry, r, costs, own, pins, amounts, outs)
     _check_pins(budget, pins, outs, float(supply.pinned_cost.sum()), "labels" if costs is None else "cost units")
     over = np.flatnonzero(supply.pinned > own * (1 + 1e-12))
     if len(over):
@@ -288,13 +295,34 @@ def make_feasible(
         block=torch.as_tensor(allotment.block, device=device),
         block_totals=tensor((allotment.block_totals - held).clip(min=0.0) / budget),
         pinned=torch.as_tensor(pins, device=device),
+        held=tensor(amounts / labels),
         blocked=blocked,
         prompt_labels=prompt_labels,
         price=None if costs is None else tensor(costs / mean),
         caps=None if caps is None else tensor(caps),
         limits=limits,
     )
-    return _with_shares(feasible, limits)
+    means = tuple(mean for mean in limits.checked_means(geometry) if mean.most < np.max(mean.values, initial=-math.inf))
+    beyond = tuple(tensor(np.asarray(mean.values, dtype=float) - mean.most) for mean in means)  # others cannot bind
+    return _with_shares(replace(feasible, over=beyond, limits=replace(limits, means=means)), limits)
+
+
+def _pins(pinned: Sequence[int] | Mapping[int, float], r: float) -> tuple[np.ndarray, np.ndarray]:
+    """Pinned pair numbers, rising, and the labels each is held at, (k,) both. Raises DesignError."""
+    if not isinstance(pinned, Mapping):
+        pins = np.unique(np.asarray(pinned, dtype=np.int64))
+        if len(pins) and math.isinf(r):
+            raise DesignError("pins need a finite --max-labels-per-pair: a pinned pair is held at that bound.")
+        return pins, np.full(len(pins), r if len(pins) else 0.0)
+    pins = np.array(sorted(pinned), dtype=np.int64)
+    amounts = np.array([float(pinned[pair]) for pair in pins.tolist()])
+    wrong = ~((amounts > 0) & (amounts <= r) & np.isfinite(amounts))
+    if wrong.any():
+        raise DesignError(
+            f"pair number {pins[wrong][0]} is pinned at {amounts[wrong][0]:g} labels, outside (0, {r:g}]; raise "
+            "--max-labels-per-pair or pin it at fewer."
+        )
+    return pins, amounts
 
 
 def _pair_capacity(geometry: Geometry, r: float, outs: np.ndarray) -> np.ndarray:
@@ -303,7 +331,7 @@ def _pair_capacity(geometry: Geometry, r: float, outs: np.ndarray) -> np.ndarray
 
 
 def _with_shares(feasible: Feasible, limits: Limits) -> Feasible:
-    """The set with its generator caps, checked to be possible together with everything else."""
+    """The set with its generator caps, checked to be possible together with everything else, limits on means too."""
     shares = limits.shares()
     if shares:
         names = torch.as_tensor(np.asarray(limits.generators, dtype=np.int64), device=feasible.geometry.device)
@@ -311,8 +339,10 @@ def _with_shares(feasible: Feasible, limits: Limits) -> Feasible:
         left = {}
         for g, share in shares.items():
             cap = math.floor(share * feasible.labels + 1e-9)
-            touched = (names[torch.as_tensor(first)] == g) | (names[torch.as_tensor(second)] == g)
-            taken = float(touched.sum()) * feasible.upper * feasible.labels if len(first) else 0.0
+            touched = (names[torch.as_tensor(first, device=names.device)] == g) | (
+                names[torch.as_tensor(second, device=names.device)] == g
+            )
+            taken = float(feasible.held[touched].sum()) * feasible.labels
             if taken > cap + 1e-9:
                 raise DesignError(
                     f"{limits.generator(g)}: its pinned pairs take {taken:g} labels, over its share of {cap}; "
@@ -322,6 +352,10 @@ def _with_shares(feasible: Feasible, limits: Limits) -> Feasible:
         feasible = replace(feasible, generators=names, shares=left, memory={})
     if not feasible.laminar:
         feasible.uniform()  # finds a feasible point, or says why there is none
+    if feasible.over and float(feasible.uniform().sum()) <= 1e-6:  # a budget in cost units need not be spent
+        from curation.design.linear import explain_infeasible
+
+        raise DesignError(explain_infeasible(feasible))
     return feasible
 
 

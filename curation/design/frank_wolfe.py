@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from curation.design.certificate import Certificate, certify, lower_bound
-from curation.design.criterion import Criterion, Point
+from curation.design.criterion import Objective
 from curation.design.feasible import Feasible
 from curation.design.quadratic import Polytope, solve_quadratic
 from curation.design.result import Design, Progress, Step
 
 
 def frank_wolfe(
-    criterion: Criterion,
+    criterion: Objective,
     feasible: Feasible,
     *,
     tol: float = 1e-4,
@@ -51,25 +51,20 @@ def frank_wolfe(
         step = _line_search(criterion, information, vertex - information)
         weights *= 1 - step
         weights.index_add_(0, pairs, amounts * step)
-        if len(feasible.pinned):
-            weights[feasible.pinned] = feasible.upper
+        weights[feasible.pinned] = feasible.held
         information = (1 - step) * information + step * vertex
     final = certify(criterion, feasible, weights)
     final = Certificate(final.objective, max(final.lower_bound, min(best, final.objective)), final.uniform)
     return Design(weights, final, len(trace) + 1, "frank-wolfe", stopped, tuple(trace))
 
 
-def _line_search(criterion: Criterion, information: Tensor, direction: Tensor) -> float:
-    """Exact step in [0, 1]: f(S + t D) = sum_k m_k / (1 + t lambda_k) in the eigenbasis of L^-1 D L^-T, S = L L'."""
-    factor = criterion.at(information).factor
-    half = torch.linalg.solve_triangular(factor, direction, upper=False)
-    whitened = torch.linalg.solve_triangular(factor, half.T, upper=False)
-    values, vectors = torch.linalg.eigh((whitened + whitened.T) / 2)
-    mass = (vectors.T @ torch.linalg.solve_triangular(factor, criterion.root, upper=False)).square().sum(1)
+def _line_search(criterion: Objective, information: Tensor, direction: Tensor) -> float:
+    """Exact step in [0, 1], where the slope crosses zero."""
+    line = criterion.along(information, direction)
     low, high = 0.0, 1.0
-    for _ in range(60):  # the slope rises with t
+    for _ in range(60):
         middle = (low + high) / 2
-        if float((mass * values / (1 + middle * values).square()).sum()) > 0:
+        if line.slope(middle) < 0:
             low = middle
         else:
             high = middle
@@ -77,7 +72,7 @@ def _line_search(criterion: Criterion, information: Tensor, direction: Tensor) -
 
 
 def corrective_start(
-    criterion: Criterion, feasible: Feasible, *, vertices: int, tol: float = 0.0
+    criterion: Objective, feasible: Feasible, *, vertices: int, tol: float = 0.0
 ) -> tuple[Tensor, int]:
     """Design measure after a few fully corrective steps: Newton on the convex weights of the vertices seen.
 
@@ -99,7 +94,7 @@ def corrective_start(
             break
         kept.append((pairs, amounts))
         matrices.append(geometry.information_of(pairs, amounts) + pinned)
-        start = torch.cat([mix, torch.full((1,), 1.0 if not len(mix) else 0.2, dtype=torch.float64)])
+        start = torch.cat([mix, mix.new_full((1,), 0.2 if len(mix) else 1.0)])
         mix = _mix(criterion, torch.stack(matrices), start / start.sum())
         information = torch.tensordot(mix, torch.stack(matrices), dims=1)
     weights = feasible.pinned_weights()
@@ -108,18 +103,13 @@ def corrective_start(
     return weights, passes
 
 
-def _mix(criterion: Criterion, matrices: Tensor, mix: Tensor) -> Tensor:
+def _mix(criterion: Objective, matrices: Tensor, mix: Tensor) -> Tensor:
     """Best convex weights (k,) of information matrices (k, d, d), by Newton steps on a k-variable program."""
     simplex = Polytope(torch.full_like(mix, torch.inf), None, None, False, 1.0)
     for _ in range(30):
         information = torch.tensordot(mix, matrices, dims=1)
-        point: Point = criterion.at(information)
-        B = point.B
-        gradient = -(matrices * B).sum((1, 2))
-        inner = torch.cholesky_solve(matrices, point.factor)  # S^-1 V_k
-        outer = matrices @ B  # V_k B
-        hessian = inner.flatten(1) @ outer.flatten(1).T  # tr(S^-1 V_k B V_l)
-        hessian = hessian + hessian.T
+        point = criterion.at(information)
+        gradient, hessian = point.mixture(matrices)
         solution = solve_quadratic(hessian, gradient - hessian @ mix, simplex, mix)
         if not solution.optimal:
             break

@@ -6,6 +6,7 @@ Laplacian per prompt (METHOD.md section 5). Prompts are processed in buckets of 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -43,8 +44,9 @@ class Geometry:
 
     features: (N, d) rows, prompt by prompt. offsets: (P + 1,) row where each prompt starts. prompt_weights: (P,),
     scaled to sum 1. edges: per prompt None (complete graph) or (E_x, 2) local candidate numbers with i < j.
-    single: whether solvers may price pairs in float32 until they are near the end (default: on a GPU). Pairs are
-    numbered prompt by prompt, lexicographically. Raises DesignError on inconsistent shapes.
+    single: whether solvers may price pairs in float32 until they are near the end (default: on a GPU). factor: (pairs,)
+    positive information of a label of each pair, default one (see `with_factor`). Pairs are numbered prompt by prompt,
+    lexicographically. Raises DesignError on inconsistent shapes.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Geometry:
         edges: Sequence[np.ndarray | None] | None = None,
         device: str = "cpu",
         single: bool | None = None,
+        factor: np.ndarray | Tensor | None = None,
     ) -> None:
         self.features: Tensor = torch.as_tensor(features, dtype=torch.float64, device=device).contiguous()
         self.offsets = np.asarray(offsets, dtype=np.int64)
@@ -82,6 +85,47 @@ class Geometry:
         self.pair_offsets = np.concatenate([[0], np.cumsum(self.pair_counts)])
         self.pairs = int(self.pair_offsets[-1])
         self.buckets = self._make_buckets()
+        self.factor: Tensor | None = None
+        self.amplitude: Tensor | None = None  # square root of the factor: what it does to a pair's vector
+        self._set_factor(factor)
+
+    def _set_factor(self, factor: np.ndarray | Tensor | None) -> None:
+        self.factor = self.amplitude = None
+        if factor is None:
+            return
+        given = torch.as_tensor(factor, dtype=torch.float64, device=self.device)
+        if given.shape != (self.pairs,):
+            raise DesignError(f"factors of shape {tuple(given.shape)} for {self.pairs} pairs; give one per pair.")
+        if not bool((torch.isfinite(given) & (given > 0)).all()):
+            raise DesignError(
+                "information factors must be positive and finite: a pair that teaches nothing is excluded."
+            )
+        self.factor, self.amplitude = given, given.sqrt()
+
+    def with_factor(self, factor: np.ndarray | Tensor | None) -> Geometry:
+        """The same graph where a label of pair e carries factor_e z_e z_e' (METHOD.md section 11); nothing is copied.
+
+        factor: (pairs,), positive, or None for none. `quadratic`, `linear`, `vectors` and the information matrices are
+        then those of the sensitivity sqrt(factor_e) z_e; `differences`, `plain` and all values per candidate stay raw.
+        """
+        other = copy.copy(self)
+        other._set_factor(factor)
+        return other
+
+    @property
+    def plain(self) -> Geometry:
+        """The same geometry without factors: what distances, maps and the meaning of directions are made of."""
+        return self if self.factor is None else self.with_factor(None)
+
+    def over(self, coordinates: np.ndarray | Tensor) -> Geometry:
+        """The same graph over other coordinates of the candidates, (N, k), without factors. Raises DesignError."""
+        given = torch.as_tensor(coordinates, dtype=torch.float64, device=self.device).contiguous()
+        if given.ndim != 2 or given.shape[0] != self.features.shape[0]:
+            raise DesignError(f"coordinates of shape {tuple(given.shape)} for {self.features.shape[0]} candidates.")
+        other = self.with_factor(None)
+        other.__dict__.pop("_features_single", None)
+        other.features = given
+        return other
 
     @cached_property
     def pair_counts_tensor(self) -> Tensor:
@@ -189,7 +233,9 @@ class Geometry:
         return self.features.to(torch.float32)
 
     def quadratic(self, root: Tensor, *, single: bool = False) -> Tensor:
-        """z' R R' z of every pair, one structured pass. root: R (d, k). Returns (pairs,) (METHOD.md section 5).
+        """z' R R' z of every pair, times its factor, one structured pass. root: R (d, k). Returns (pairs,).
+
+        METHOD.md section 5.
 
         single: compute in float32 (the values are float64 all the same); never for a certificate.
         """
@@ -209,11 +255,12 @@ class Geometry:
                 flat = gram.flatten(1)[:, bucket.first * bucket.size + bucket.second]
                 values = (norms[:, bucket.first] + norms[:, bucket.second] - 2 * flat).clamp_min_(0)
             self._scatter(bucket, part, values.to(torch.float64), out)
-        return out
+        return out if self.factor is None else out.mul_(self.factor)
 
     def linear(self, direction: Tensor) -> Tensor:
-        """direction' z of every pair. direction: (d,). Returns (pairs,)."""
-        return self.difference(self.features @ direction)
+        """direction' z of every pair, times the square root of its factor. direction: (d,). Returns (pairs,)."""
+        out = self.difference(self.features @ direction)
+        return out if self.amplitude is None else out.mul_(self.amplitude)
 
     def difference(self, potential: Tensor) -> Tensor:
         """potential_i - potential_j of every pair, for a value per candidate. potential: (N,). Returns (pairs,)."""
@@ -240,9 +287,9 @@ class Geometry:
         return out
 
     def information(self, weights: Tensor) -> Tensor:
-        """Sum over pairs of w_e z_e z_e' as Phi' L Phi with L the graph Laplacian of w. weights: (pairs,).
+        """Sum over pairs of w_e z_e z_e' as Phi' L Phi with L the graph Laplacian of w (times the factors, if any).
 
-        Few positive weights are summed directly, in blocks of rows. Returns (d, d).
+        weights: (pairs,). Few positive weights are summed directly, in blocks of rows. Returns (d, d).
         """
         support = weights.nonzero().squeeze(1)
         if len(support) <= min(4 * CHUNK_ROWS, max(1, self.features.shape[0])):
@@ -251,6 +298,7 @@ class Geometry:
 
     def _laplacian_information(self, weights: Tensor) -> Tensor:
         out = torch.zeros(self.dim, self.dim, dtype=torch.float64, device=self.device)
+        weights = weights if self.factor is None else weights * self.factor
         for bucket, part in self.parts():
             values = self.gather(bucket, part, weights, fill=0.0)
             size = bucket.size
@@ -269,7 +317,7 @@ class Geometry:
         return (out + out.T) / 2
 
     def information_of(self, pairs: Tensor, weights: Tensor) -> Tensor:
-        """Sum of w_e z_e z_e' over a few pairs, in blocks of rows. pairs, weights: (m,). Returns (d, d)."""
+        """Sum of w_e z_e z_e' over a few pairs, with their factors. pairs, weights: (m,). Returns (d, d)."""
         out = torch.zeros(self.dim, self.dim, dtype=torch.float64, device=self.device)
         for start in range(0, len(pairs), CHUNK_ROWS):
             z = self.vectors(pairs[start : start + CHUNK_ROWS])
@@ -332,7 +380,14 @@ class Geometry:
         return int(self.pair_offsets[prompt] + i * (2 * size - i - 1) // 2 + (j - i - 1))
 
     def vectors(self, pairs: np.ndarray | Tensor) -> Tensor:
-        """z_e of a few pairs (the master's columns, a batch). Returns (m, d)."""
+        """Sensitivities sqrt(factor_e) z_e of a few pairs (the master's columns, a batch). Returns (m, d)."""
+        z = self.differences(pairs)
+        if self.amplitude is None:
+            return z
+        return z * self.amplitude[torch.as_tensor(pairs, dtype=torch.int64, device=self.device)][:, None]
+
+    def differences(self, pairs: np.ndarray | Tensor) -> Tensor:
+        """z_e = phi_i - phi_j of a few pairs, whatever their factors. Returns (m, d)."""
         i, j = self.endpoints(pairs)
         rows = torch.as_tensor(np.stack([i, j]), device=self.device)
         return self.features[rows[0]] - self.features[rows[1]]
@@ -341,6 +396,6 @@ class Geometry:
 def _inside(kept: tuple[Tensor, Tensor, Tensor], part: slice) -> tuple[Tensor, Tensor, Tensor]:
     """The listed pairs of a part of a bucket, their prompts counted from its start."""
     block, position, number = kept
-    edges = torch.tensor([part.start, part.stop], device=block.device)
+    edges = torch.tensor([part.start, part.stop], dtype=torch.int64, device=block.device)
     low, high = torch.searchsorted(block, edges).tolist()
     return block[low:high] - part.start, position[low:high], number[low:high]

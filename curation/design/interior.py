@@ -45,7 +45,8 @@ def solve_interior(
     H: np.ndarray, c: np.ndarray, rows: Rows, upper: np.ndarray, *, iterations: int = 80, tol: float = 1e-10
 ) -> Interior:
     """Solve the program. upper: (m,), inf where there is no bound. `optimal` is false where it does not converge."""
-    return _Interior(H, c, rows, upper).run(iterations, tol)
+    with np.errstate(all="ignore"):  # without an interior numbers run off, and the residual says so
+        return _Interior(H, c, rows, upper).run(iterations, tol)
 
 
 class _Interior:

@@ -13,6 +13,18 @@ from curation.errors import DesignError
 
 
 @dataclass(frozen=True)
+class MeanLimit:
+    """The mean of a number per pair over a design's labels, at most: sum_e w_e values_e <= most sum_e w_e.
+
+    name: what it is, for messages, with the option that sets it. values: (pairs,), finite.
+    """
+
+    name: str
+    values: np.ndarray
+    most: float
+
+
+@dataclass(frozen=True)
 class Limits:
     """What a team may demand of a batch. Every field is optional; they hold together, in any combination.
 
@@ -20,7 +32,8 @@ class Limits:
     each prompt's stratum, into stratum_names. quotas: stratum number -> (lo, hi), in labels, or in cost units where
     there are costs. generators: (N,) number of each candidate's generator into generator_names, -1 unknown.
     generator_share: no generator takes part in more than this share of the labels; one for all, or one for each
-    generator number. costs: (pairs,), positive: the budget is then in these units.
+    generator number. costs: (pairs,), positive: the budget is then in these units. means: numbers of pairs whose mean
+    over the labels is bounded.
     """
 
     per_prompt: float | np.ndarray | None = None
@@ -31,6 +44,7 @@ class Limits:
     generator_names: tuple[str, ...] = ()
     generator_share: float | Mapping[int, float] | None = None
     costs: np.ndarray | None = None
+    means: tuple[MeanLimit, ...] = ()
 
     def own_caps(self, prompts: int) -> np.ndarray:
         """(P,) labels at most per prompt, inf where there is no own cap. Raises DesignError."""
@@ -86,3 +100,12 @@ class Limits:
                 f"{bad.sum()} pairs have a cost that is not a positive number (first: {costs[bad][0]}); mend the pool."
             )
         return costs
+
+    def checked_means(self, geometry: Geometry) -> tuple[MeanLimit, ...]:
+        """The limits on means, every number finite and one per pair. Raises DesignError."""
+        for mean in self.means:
+            if np.shape(mean.values) != (geometry.pairs,):
+                raise DesignError(f"{mean.name}: {len(mean.values)} numbers for {geometry.pairs} pairs; give one each.")
+            if not np.isfinite(mean.values).all() or not math.isfinite(mean.most):
+                raise DesignError(f"{mean.name}: the limit {mean.most:g} and every pair's number must be finite.")
+        return self.means

@@ -1,14 +1,14 @@
 """Linear programs over feasible sets whose sums overlap: exact maximisation, the nearest feasible point, and why none.
 
-Generator shares cut across prompts, and label caps across a cost budget; no greedy is exact there. The linear program
-is solved over a few thousand pairs by HiGHS, all other pairs are priced with its multipliers, and those that would
-improve it are added until there are none: the answer is that of the program over all pairs.
+Generator shares and means cut across prompts, and label caps across a cost budget; no greedy is exact there. The linear
+program is solved over a few thousand pairs by HiGHS, all other pairs are priced with its multipliers, and those that
+would improve it are added until there are none: the answer is that of the program over all pairs.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,13 +25,15 @@ if TYPE_CHECKING:
     from curation.design.feasible import Feasible
 
 FIRST_PER_PROMPT = 3  # pairs of each prompt in the first restricted program
+ROUNDS = 200  # of adding pairs to the restricted program
 MAX_ADDED = 4000  # pairs that one round may add
 
 
 @dataclass(frozen=True)
 class RowSet:
     """The rows that touch some pairs. blocks, prompts, capped: their stratum, prompt (balanced) and prompt (capped)
-    numbers, in the order of the rows; generators: those of the shares. loose: whether the budget stands first among
+    numbers, in the order of the rows; generators: those of the shares; means: how many limits on means follow, whose
+    coefficients have both signs. loose: whether the budget stands first among
     the rows with a limit, because caps may make its last unit not worth spending."""
 
     rows: Rows
@@ -40,6 +42,18 @@ class RowSet:
     capped: np.ndarray
     generators: np.ndarray
     loose: bool
+    means: int = 0
+
+    @property
+    def full(self) -> np.ndarray:
+        """(l,) rows of `most` that let no more in: nothing is left of them and nothing can be given back."""
+        limit = self.rows.limit
+        if not self.rows.most.shape[1] or not len(limit):
+            return np.zeros(len(limit), dtype=bool)
+        full: np.ndarray = limit <= 1e-12 * max(float(limit.max()), 1e-300)
+        for at in range(len(limit) - self.means, len(limit)):
+            full[at] &= self.rows.most[at].min() >= 0
+        return full
 
 
 def row_set(feasible: Feasible, pairs: Tensor, held: Tensor | None = None) -> RowSet:
@@ -90,7 +104,11 @@ def row_set(feasible: Feasible, pairs: Tensor, held: Tensor | None = None) -> Ro
         taken = [float(weight @ ((of[other_ends[0]] == g) | (of[other_ends[1]] == g))) for g in names]
         most = vstack([most, *touch]).tocsr()
         limit = np.concatenate([limit, [max(feasible.shares[g] - t, 0.0) for g, t in zip(names, taken, strict=True)]])
-    return RowSet(Rows(equal.tocsr(), right, most, limit), blocks, prompts, capped, names, loose)
+    for over in feasible.over:
+        value = over.cpu().numpy()
+        most = vstack([most, csr_matrix(value[numbers][None, :])]).tocsr()
+        limit = np.append(limit, -feasible.pinned_value(over) - float(weight @ value[others]))
+    return RowSet(Rows(equal.tocsr(), right, most, limit), blocks, prompts, capped, names, loose, len(feasible.over))
 
 
 def multipliers_of(feasible: Feasible, rows: RowSet, equal: np.ndarray, most: np.ndarray) -> Multipliers:
@@ -106,10 +124,12 @@ def multipliers_of(feasible: Feasible, rows: RowSet, equal: np.ndarray, most: np
         spend = by_block[feasible.block.cpu().numpy()]
     label[rows.capped] = most[: len(rows.capped)]
     device = feasible.geometry.device
+    rest = most[len(rows.capped) :].tolist()
     return Multipliers(
         torch.as_tensor(spend, device=device),
         torch.as_tensor(label, device=device),
-        dict(zip(rows.generators.tolist(), most[len(rows.capped) :].tolist(), strict=True)),
+        dict(zip(rows.generators.tolist(), rest, strict=False)),
+        tuple(rest[len(rows.generators) :]),
     )
 
 
@@ -120,7 +140,7 @@ def maximise_by_columns(feasible: Feasible, values: Tensor) -> tuple[Tensor, Ten
     columns = columns if kept is None else torch.cat([columns, kept]).unique()
     scale = float(values.abs().max().clamp_min(1e-300))
     penalty = 1e3
-    for _ in range(200):
+    for _ in range(ROUNDS):
         rows = row_set(feasible, columns)
         answer, artificial = _restricted(rows.rows, values[columns].cpu().numpy() / scale, feasible.upper, penalty)
         found = multipliers_of(feasible, rows, -answer.eqlin.marginals * scale, -answer.ineqlin.marginals * scale)
@@ -135,15 +155,24 @@ def maximise_by_columns(feasible: Feasible, values: Tensor) -> tuple[Tensor, Ten
                 continue
             break
         columns = torch.cat([columns, entering]).unique()
+    else:
+        raise DesignError(
+            f"the linear program of the constraints was not settled in {ROUNDS} rounds, so there is no bound on the "
+            "design; loosen the generator share, the caps or the limit on the mean length difference."
+        )
     x = torch.as_tensor(answer.x[: len(columns)], device=values.device)
     chosen = x > 1e-12
     feasible.memory["columns"] = columns[chosen]
     pairs, amounts = columns[chosen], x[chosen]
     reach = float(values[pairs] @ amounts)
-    if math.isfinite(feasible.upper):  # weak duality: whatever the multipliers, never below the maximum
-        bound = float(rows.rows.right @ -answer.eqlin.marginals) + float(rows.rows.limit @ -answer.ineqlin.marginals)
-        bound = bound * scale + feasible.upper * float(reduced.clamp_min(0.0).sum())
-        reach = bound if bound > reach + 1e-7 * abs(reach) else reach  # within HiGHS's own tolerance they are one
+    # weak duality: whatever the multipliers, never below the maximum. What a pair is worth over them counts with its
+    # bound, or, as the whole budget is at most spent, with all of it on the pair of the largest such worth per unit.
+    bound = float(rows.rows.right @ -answer.eqlin.marginals) + float(rows.rows.limit @ -answer.ineqlin.marginals)
+    over = reduced.clamp_min(0.0)
+    slack = feasible.remaining * float((over if feasible.price is None else over / feasible.price).max())
+    if math.isfinite(feasible.upper):
+        slack = min(slack, feasible.upper * float(over.sum()))
+    reach = max(reach, bound * scale + slack)
     return pairs, amounts, reach, found
 
 
@@ -177,13 +206,17 @@ def _restricted(rows: Rows, worth: np.ndarray, upper: float, penalty: float):  #
     """HiGHS on few columns, with artificial ones at a penalty so that it always has an answer; and their sum."""
     k = rows.equal.shape[0]
     eye = identity(k, format="csr")
+    entries = rows.most.tocoo()
+    signed = np.union1d(entries.row[entries.data < 0], np.flatnonzero(rows.limit < 0))  # rows that zeros may not keep
+    ease = csr_matrix((-np.ones(len(signed)), (signed, np.arange(len(signed)))), shape=(len(rows.limit), len(signed)))
+    extra = 2 * k + len(signed)
     answer = linprog(
-        np.concatenate([-worth, np.full(2 * k, penalty)]),
-        A_eq=hstack([rows.equal, eye, -eye]).tocsr(),
+        np.concatenate([-worth, np.full(extra, penalty)]),
+        A_eq=hstack([rows.equal, eye, -eye, csr_matrix((k, len(signed)))]).tocsr(),
         b_eq=rows.right,
-        A_ub=hstack([rows.most, csr_matrix((rows.most.shape[0], 2 * k))]).tocsr(),
+        A_ub=hstack([rows.most, csr_matrix((len(rows.limit), 2 * k)), ease]).tocsr(),
         b_ub=rows.limit,
-        bounds=np.concatenate([np.tile([0.0, upper], (len(worth), 1)), np.tile([0.0, np.inf], (2 * k, 1))]),
+        bounds=np.concatenate([np.tile([0.0, upper], (len(worth), 1)), np.tile([0.0, np.inf], (extra, 1))]),
         method="highs",
         options={"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10},
     )
@@ -208,6 +241,8 @@ def nearest(feasible: Feasible, target: Tensor) -> Tensor:
     aim = target[pairs].cpu().numpy()
     aim = np.maximum(aim, 1e-3 * max(float(aim.mean()), 1e-300))
     if not len(pairs):
+        if any(feasible.pinned_value(over) > 1e-9 for over in feasible.over):
+            raise DesignError(explain_infeasible(feasible))
         return feasible.pinned_weights()
     answer = solve_interior(1.0 / aim, -np.ones(len(aim)), rows.rows, np.full(len(aim), feasible.upper))
     x = answer.x
@@ -222,7 +257,9 @@ def nearest(feasible: Feasible, target: Tensor) -> Tensor:
 
 
 def explain_infeasible(feasible: Feasible) -> str:
-    """Which constraint cannot be kept, and by how much: shares first relaxed, then caps."""
+    """Which constraint cannot be kept, and by how much: limits on means first, then shares relaxed, then caps."""
+    if feasible.over:
+        return _explain_means(feasible)
     geometry, limits = feasible.geometry, feasible.limits
     pairs = torch.arange(geometry.pairs, device=geometry.device)
     if feasible.blocked is not None:
@@ -268,3 +305,42 @@ def explain_infeasible(feasible: Feasible) -> str:
         "the constraints cannot be kept together: " + "; ".join(words) + ". Raise the generator share or the caps, "
         "change the quotas, or lower the budget."
     )
+
+
+def least_mean(feasible: Feasible, values: Tensor) -> float:
+    """The least that the mean of values (pairs,) over the labels can be, pins included, limits on means left out.
+
+    Raises DesignError where the other constraints already leave no design.
+    """
+    rest = replace(feasible, over=(), memory={})
+    pinned = float(feasible.pinned_weights().sum())
+    mean = float(values.max())
+    for _ in range(50):  # Dinkelbach: one round where the number of labels is fixed
+        if rest.price is None:
+            pairs, amounts, _ = rest.maximise(mean - values)
+        else:  # the greedy choice spends a whole budget in cost units, which a limit on a mean may forbid
+            pairs, amounts, _, _ = maximise_by_columns(rest, mean - values)
+        labels = float(amounts.sum()) + pinned
+        if labels <= 0:
+            return mean
+        now = (float(values[pairs] @ amounts) + feasible.pinned_value(values)) / labels
+        if now >= mean - 1e-12 * max(abs(mean), 1.0):
+            break
+        mean = now
+    return min(mean, now)
+
+
+def _explain_means(feasible: Feasible) -> str:
+    """What the limits on means ask, and the least that everything else allows."""
+    words, together = [], []
+    for over, limit in zip(feasible.over, feasible.limits.means, strict=True):
+        least = least_mean(feasible, over + limit.most)
+        together.append(f"{limit.name} at {limit.most:g}")
+        if least > limit.most:
+            words.append(
+                f"{limit.name} cannot be kept at {limit.most:g}: the least that the other constraints allow is "
+                f"{math.ceil(least * 1e4) / 1e4:g}"
+            )
+    if not words:
+        words = [f"{' and '.join(together)} cannot be kept beside the other constraints"]
+    return "; ".join(words) + ". Raise the limit, or loosen the spread, the quotas, the pins or the exclusions."

@@ -9,7 +9,7 @@ import torch
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
-from curation.design.criterion import Criterion
+from curation.design.criterion import Objective
 from curation.design.feasible import Feasible
 from curation.design.interior import Rows, solve_interior
 from curation.design.linear import RowSet, multipliers_of, row_set
@@ -28,7 +28,7 @@ class Master:
     """
 
     def __init__(
-        self, criterion: Criterion, feasible: Feasible, weights: Tensor, information: Tensor, active: Tensor
+        self, criterion: Objective, feasible: Feasible, weights: Tensor, information: Tensor, active: Tensor
     ) -> None:
         self.criterion, self.feasible, self.weights, self.information = criterion, feasible, weights, information
         self.prices: Multipliers | None = None
@@ -43,7 +43,7 @@ class Master:
             held[active] = 0.0
             held[feasible.pinned] = 0.0
             self.rows = row_set(feasible, active, held)
-            full = self.rows.rows.limit <= 1e-12 * max(float(self.rows.rows.limit.max(initial=0.0)), 1e-300)
+            full = self.rows.full
             if full.any():  # a full row lets nothing in: without its newcomers the program keeps an interior
                 stuck = np.asarray(self.rows.rows.most[full].sum(0)).ravel() > 0
                 self.active = active[torch.as_tensor(~stuck, device=active.device)]
@@ -109,10 +109,7 @@ class Master:
         information = self.information
         for _ in range(steps):
             point = self.criterion.at(information)
-            across = self.columns @ point.root
-            gradient = -across.square().sum(1)
-            half = torch.linalg.solve_triangular(point.factor, self.columns.T, upper=False).T
-            hessian = (half @ half.T).mul_(across @ across.T).mul_(2)
+            gradient, hessian = point.curvature(self.columns)
             goal = self._goal(hessian, gradient)
             direction = goal - self.current
             slope = float(gradient @ direction)

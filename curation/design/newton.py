@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from curation.design.certificate import Certificate, certify, lower_bound
-from curation.design.criterion import Criterion
+from curation.design.criterion import Objective
 from curation.design.feasible import Feasible
 from curation.design.frank_wolfe import corrective_start
 from curation.design.master import Master, pivots
@@ -30,7 +30,7 @@ MAX_OVERLAPPING = 1200  # the same where sums overlap and every step is an inter
 
 
 def newton(
-    criterion: Criterion,
+    criterion: Objective,
     feasible: Feasible,
     *,
     tol: float = 1e-4,
@@ -95,7 +95,7 @@ def newton(
     return Design(best_weights, final, passes + 1, "newton", stopped, tuple(trace))
 
 
-def _start(criterion: Criterion, feasible: Feasible, tol: float) -> tuple[Tensor, int]:
+def _start(criterion: Objective, feasible: Feasible, tol: float) -> tuple[Tensor, int]:
     """A feasible start on few pairs: for the simplex many pairs of large q alike, else corrective Frank-Wolfe."""
     geometry = feasible.geometry
     simple = feasible.laminar and feasible.price is None and len(feasible.block_totals) == 1
@@ -106,8 +106,8 @@ def _start(criterion: Criterion, feasible: Feasible, tol: float) -> tuple[Tensor
         values = values.masked_fill(feasible.blocked, -math.inf)
     available = geometry.pairs - (0 if feasible.blocked is None else int(feasible.blocked.sum()))
     pairs = values.topk(min(3 * geometry.dim, available)).indices
-    weights = torch.zeros(geometry.pairs, dtype=torch.float64, device=geometry.device)
-    weights[pairs] = 1.0 / len(pairs)
+    weights = feasible.pinned_weights()
+    weights[pairs] = feasible.remaining / max(len(pairs), 1)
     return weights, 1
 
 

@@ -13,11 +13,15 @@ from curation.design.feasible import Feasible
 
 @dataclass(frozen=True)
 class Multipliers:
-    """What a unit of each constraint is worth: spend (P,) per unit of spend, label (P,) and generator per weight."""
+    """What a unit of each constraint is worth: spend (P,) per unit of spend, label (P,) and generator per weight.
+
+    means: per limit on a mean, what a unit over it costs.
+    """
 
     spend: Tensor
     label: Tensor
     generator: dict[int, float]
+    means: tuple[float, ...] = ()
 
     def excess(self, feasible: Feasible, values: Tensor) -> Tensor:
         """(pairs,) values over the threshold, -inf for pairs that may not be chosen."""
@@ -30,7 +34,12 @@ class Multipliers:
     @property
     def is_flat(self) -> bool:
         """Whether every pair has the same threshold per unit of spend."""
-        return not self.generator and not bool(self.label.any()) and bool((self.spend == self.spend[0]).all())
+        return (
+            not self.generator
+            and not any(self.means)
+            and not bool(self.label.any())
+            and bool((self.spend == self.spend[0]).all())
+        )
 
     def threshold(self, feasible: Feasible) -> Tensor:
         """(pairs,) the sum of the multipliers of each pair's constraints: what its q must be worth."""
@@ -38,7 +47,10 @@ class Multipliers:
         out = feasible.spend(self.spend.repeat_interleave(repeats))
         if bool((self.label != 0).any()):
             out = out + self.label.repeat_interleave(repeats)
-        return out + generator_toll(feasible, self.generator)
+        for price, over in zip(self.means, feasible.over, strict=False):
+            if price:
+                out = out + price * over
+        return out + generator_toll(feasible, self.generator) if self.generator else out
 
 
 def generator_toll(feasible: Feasible, price: dict[int, float]) -> Tensor:

@@ -81,7 +81,7 @@ class _Pivoting:
 
     def run(self, rounds: int) -> Solution:
         best, patience, share = self.m + self.k + 1, 3, 1.0
-        generator = torch.Generator(device=self.c.device).manual_seed(0)
+        generator = torch.Generator().manual_seed(0)  # on the CPU: the same draws on every device
         x = torch.zeros_like(self.c)
         for systems in range(1, rounds + 1):
             solved = self._equality_solve()
@@ -241,7 +241,7 @@ class _Pivoting:
 def _some(wrong: Tensor, wrong_groups: Tensor, share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """A random share of the violations, at least one of them."""
     both = torch.cat([wrong, wrong_groups])
-    draw = torch.rand(len(both), generator=generator, device=both.device)
+    draw = torch.rand(len(both), generator=generator, dtype=torch.float32).to(both.device)
     chosen = both & (draw < share)
     chosen[draw.masked_fill(~both, 2.0).argmin()] = True
     return chosen[: len(wrong)], chosen[len(wrong) :]

@@ -68,7 +68,8 @@ def sample(feasible: Feasible, weights: Tensor, *, seed: int) -> Batch:
     """Draw a batch whose inclusion probabilities are exactly pi = n w: inside each prompt first, then across.
 
     weights: (pairs,). Totals of prompts and strata are met to the whole number below or above; the batch has exactly n
-    labels (with costs: the budget is met in expectation). Generator shares are kept in every draw (see walk.py).
+    labels (with costs: the budget is met in expectation). Generator shares are kept in every draw, limits on means in
+    expectation and in every draw to within a few labels (see walk.py).
     Raises DesignError where the weights do not sum to the budget.
     """
     rng = np.random.default_rng(seed)
@@ -76,7 +77,7 @@ def sample(feasible: Feasible, weights: Tensor, *, seed: int) -> Batch:
     inclusion = weights.cpu().numpy()[support] * feasible.labels
     copies, fraction = _split(inclusion)
     open_units = np.flatnonzero(fraction > 0)
-    if feasible.shares:
+    if feasible.shares or feasible.over:
         taken = _walked(feasible, support, copies, fraction, open_units, rng)
         copies[open_units[taken]] += 1
     else:
@@ -141,7 +142,12 @@ def _walked(
     units: np.ndarray,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Which units to take, (m,) bool, by a walk inside every count: prompts, strata, the whole and the shares."""
+    """Which units to take, (m,) bool, by a walk inside every count: prompts, strata, the whole and the shares.
+
+    Where a mean has a limit, the walk leaves the sums it is made of as they are until a few units are left.
+    """
+    if not len(units):
+        return np.zeros(0, dtype=bool)
     geometry = feasible.geometry
     prompt = geometry.prompt_of(support[units])
     order = np.lexsort((rng.random(len(units)), prompt))
@@ -163,7 +169,10 @@ def _walked(
     low.append(np.full(len(tally.names), -np.inf))
     high.append(tally.share_high - copies @ whole)
     taken = np.zeros(len(units), dtype=bool)
-    taken[order] = walk(x, vstack(rows).tocsr(), np.concatenate(low), np.concatenate(high), rng)
+    kept = csr_matrix(
+        np.array([over.cpu().numpy()[pairs] for over in feasible.over]).reshape(len(feasible.over), len(x))
+    )
+    taken[order] = walk(x, vstack(rows).tocsr(), np.concatenate(low), np.concatenate(high), rng, kept=kept)
     return taken
 
 
@@ -201,7 +210,7 @@ def paper(feasible: Feasible, weights: Tensor, *, seed: int) -> Batch:
         unit = int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))
         tally.add(int(support[unit]))
         touched = prompt == prompt[unit]
-        if tally.names or len(tally.block_high) > 1 or tally.cost is not None:
+        if tally.names or tally.over or len(tally.block_high) > 1 or tally.cost is not None:
             touched = chance > 0
         chance[touched] *= tally.has_room(support[touched])
     pairs = np.array(sorted(tally.copies), dtype=np.int64)
@@ -214,7 +223,11 @@ def with_overlap(batch: Batch, repeats: int, *, seed: int) -> Batch:
         return batch
     if repeats > len(batch.pairs):
         raise DesignError(f"an overlap of {repeats} labels exceeds the {len(batch.pairs)} pairs; lower --overlap.")
-    rng = np.random.default_rng([seed, 1])
-    copies = batch.copies.copy()
-    copies[rng.choice(len(copies), size=repeats, replace=False)] += 1
-    return Batch(batch.pairs, copies, batch.inclusion)
+    return Batch(batch.pairs, batch.copies + repeated(len(batch.pairs), repeats, seed=seed), batch.inclusion)
+
+
+def repeated(pairs: int, repeats: int, *, seed: int) -> np.ndarray:
+    """(pairs,) 1 for those that `with_overlap` labels once more, else 0."""
+    chosen = np.zeros(pairs, dtype=np.int64)
+    chosen[np.random.default_rng([seed, 1]).choice(pairs, size=repeats, replace=False)] = 1
+    return chosen

@@ -41,9 +41,7 @@ class Tally:
             self.prompt_high = np.minimum(self.prompt_high, np.floor(feasible.limits.own_caps(prompts) + SLACK))
         self.block = feasible.block.cpu().numpy()
         self.cost = None if feasible.price is None else feasible.price * (feasible.budget / feasible.labels)
-        held = feasible.spend(
-            torch.full((len(feasible.pinned),), feasible.upper, device=weights.device), feasible.pinned
-        )
+        held = feasible.spend(feasible.held, feasible.pinned)
         self.block_high = feasible.block_totals.cpu().numpy() * feasible.budget
         owner = self.block[geometry.prompt_of(feasible.pinned)]
         self.block_high = self.block_high + np.bincount(
@@ -58,12 +56,41 @@ class Tally:
         self.share_high = np.array(
             [math.floor(feasible.limits.shares()[g] * feasible.labels + 1e-9) for g in self.names]
         )
+        self.over = [over.cpu().numpy() for over in feasible.over]
+        self.used_over = np.zeros(len(self.over))  # labels times what each is over each limit on a mean
+        self.ahead = self._ahead()
         self.used_prompt = np.zeros(prompts)
         self.used_block = np.zeros(len(self.block_high))
         self.used_share = np.zeros(len(self.names))
-        for pair in feasible.pinned.tolist():
-            for _ in range(round(self.limit)):
-                self.add(pair)
+        for pair, weight in zip(feasible.pinned.tolist(), feasible.held.tolist(), strict=True):
+            self.add(pair, round(weight * feasible.labels))
+
+    def _ahead(self) -> np.ndarray:
+        """Per limit on a mean, how far over it a batch may be for every label still to come.
+
+        Labels to come can make up for it: they are taken to lie halfway between the limit and the least mean that the
+        other constraints allow. Where costs leave their number open, nothing is lent.
+        """
+        if not self.over or self.cost is not None:
+            return np.zeros(len(self.over))
+        from curation.design.linear import least_mean
+
+        memory = self.feasible.memory
+        if "ahead" not in memory:
+            memory["ahead"] = torch.tensor(
+                [-least_mean(self.feasible, over) / 2 for over in self.feasible.over], dtype=torch.float64
+            )
+        return np.asarray(memory["ahead"].clamp_min(0.0).numpy())
+
+    @property
+    def over_room(self) -> np.ndarray:
+        """What one more label may be over each limit on a mean."""
+        return np.asarray(self.ahead * max(self.left - 1, 0.0) - self.used_over)
+
+    @property
+    def left(self) -> float:
+        """Labels still to come, as far as their number is known."""
+        return max(self.feasible.labels - self.labels, 0.0)
 
     @property
     def labels(self) -> int:
@@ -95,6 +122,7 @@ class Tally:
         self.used_prompt[x] += count
         self.used_block[self.block[x]] += count * float(self.cost_of(at)[0])
         self.used_share += count * self.touches(at)[0]
+        self.used_over += [count * over[pair] for over in self.over]
 
     def has_room(self, pairs: np.ndarray) -> np.ndarray:
         """(m,) whether one more label of each pair keeps every constraint. Excluded pairs have none."""
@@ -106,6 +134,8 @@ class Tally:
         block = self.block[prompt]
         room &= self.used_block[block] + self.cost_of(pairs) <= self.block_high[block] * (1 + 1e-12) + SLACK * 1e-3
         room &= ~(self.touches(pairs) & (self.used_share + 1 > self.share_high + SLACK)).any(1)
+        for over, most in zip(self.over, self.over_room, strict=True):
+            room &= over[pairs] <= most + SLACK
         return room
 
     def closed(self, pairs: np.ndarray) -> np.ndarray:
@@ -137,6 +167,8 @@ class Tally:
                 if g not in self._without:
                     self._without[g] = geometry.sums((self.feasible.generators == g).to(torch.float64)) == 0
                 room &= self._without[g]
+        for over, most in zip(self.feasible.over, self.over_room.tolist(), strict=True):
+            room &= over <= most + SLACK
         return room
 
     def close(self, pair: int, room: Tensor) -> None:
@@ -145,6 +177,7 @@ class Tally:
         x = int(geometry.prompt_of(np.array([pair]))[0])
         full = (
             self.cost is not None
+            or bool(self.over)
             or self.used_block[self.block[x]] + 1 > self.block_high[self.block[x]] + SLACK
             or bool((self.touches(np.array([pair]))[0] & (self.used_share + 1 > self.share_high + SLACK)).any())
         )
@@ -156,8 +189,21 @@ class Tally:
         if self.used_prompt[x] + 1 > self.prompt_high[x] + SLACK:
             room[int(geometry.pair_offsets[x]) : int(geometry.pair_offsets[x + 1])] = False
 
+    @property
+    def too_far(self) -> float:
+        """Labels times what the batch is over its limits on means, 0 where it keeps them."""
+        return float(np.maximum(self.used_over - self.ahead * self.left, 0.0).max(initial=0.0))
+
+    @property
+    def worst_over(self) -> np.ndarray:
+        """(pairs,) what each is over the limit on a mean that the batch exceeds the most."""
+        return np.asarray(self.over[int(np.argmax(self.used_over - self.ahead * self.left))])
+
     def swaps(self, leaving: np.ndarray, entering: np.ndarray) -> np.ndarray:
-        """(m, c) whether one label of leaving pair e may become one of entering pair f."""
+        """(m, c) whether one label of leaving pair e may become one of entering pair f.
+
+        A batch that is over a limit on a mean may only be brought nearer to it.
+        """
         prompt_e, prompt_f = self.geometry.prompt_of(leaving), self.geometry.prompt_of(entering)
         fits = np.array([self.copies.get(p, 0) < self.limit - SLACK for p in entering.tolist()], dtype=bool)
         fits &= ~self.closed(entering)
@@ -179,6 +225,9 @@ class Tally:
         for at in range(len(self.names)):
             if self.used_share[at] + 1 > self.share_high[at] + SLACK:
                 allowed &= ~(touch_f[:, at][None, :] & ~touch_e[:, at][:, None])
+        for over, used, most in zip(self.over, self.used_over, self.ahead * self.left, strict=True):
+            change = over[entering][None, :] - over[leaving][:, None]
+            allowed &= (used + change <= most + SLACK) | ((used > most + SLACK) & (change < 0))
         allowed &= ~self.closed(leaving)[:, None]
         allowed &= fits[None, :]
         return allowed

@@ -1,10 +1,11 @@
-"""Sampling under sums that overlap (generator shares): a random walk inside the constraints (Deville and Tille 2004).
+"""Sampling under sums that overlap (shares, means): a random walk inside the constraints (Deville and Tille 2004).
 
 Fractional inclusions move along directions that leave every tight sum as it is, to one of the two points where
 something becomes whole or tight, with the chances that keep each expectation. What is left, a handful of fractions, is
 written as a mixture of whole batches that keep every constraint. Where no such mixture has exactly these expectations
 (three or more shares may be tight at once in a way whole labels cannot follow), the nearest one is drawn from: caps are
-always kept, expectations as nearly as whole labels allow.
+always kept, expectations as nearly as whole labels allow. Sums of other numbers than counts (limits on means) cannot be
+held to the last label: the walk leaves them as they are, and only the handful of fractions at its end moves them.
 """
 
 from __future__ import annotations
@@ -22,16 +23,27 @@ ENUMERATE = 12  # leftover units whose whole batches are listed
 
 
 def walk(
-    fraction: np.ndarray, rows: csr_matrix, low: np.ndarray, high: np.ndarray, rng: np.random.Generator
+    fraction: np.ndarray,
+    rows: csr_matrix,
+    low: np.ndarray,
+    high: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    kept: csr_matrix | None = None,
 ) -> np.ndarray:
     """Which units to take, (m,) bool, each with its probability, sums kept within low and high.
 
     fraction: (m,) in (0, 1), within the limits in expectation. rows: (k, m) of zeros and ones. low, high: (k,) whole.
+    kept: (j, m) numbers whose sums stay what they are in expectation, and in every draw but for the last few units.
     Raises DesignError where no whole batch keeps every limit.
     """
+    flown, least, most = rows, low, high
+    if kept is not None and kept.shape[0]:
+        sums = kept @ fraction
+        flown, least, most = vstack([rows, kept]).tocsr(), np.append(low, sums), np.append(high, sums)
     for _ in range(20):
         x = fraction.copy()
-        earlier = _flight(x, rows, low, high, rng)
+        earlier = _flight(x, flown, least, most, rng)
         done, error = _land(x, rows, low, high, rng)
         if error > 1e-7:  # from a point with more units left, more mixtures are possible
             again, less = _land(earlier, rows, low, high, rng)
@@ -46,7 +58,7 @@ def walk(
 
 def _flight(x: np.ndarray, rows: csr_matrix, low: np.ndarray, high: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Move x, in place, until the tight sums leave no direction. Returns where it was with few units left."""
-    of_unit = _rows_of_units(rows)
+    of_unit, value = _rows_of_units(rows)
     sums = rows @ x
     left = np.flatnonzero((x > EDGE) & (x < 1 - EDGE))
     earlier, size, at = x.copy(), WINDOW, 0  # left[at:] are the units still fractional
@@ -56,7 +68,7 @@ def _flight(x: np.ndarray, rows: csr_matrix, low: np.ndarray, high: np.ndarray, 
         window = left[at : at + size]
         touched = np.unique(of_unit[window])
         touched = touched[touched >= 0]
-        dense = (of_unit[window][:, :, None] == touched).any(1).T.astype(float)
+        dense = ((of_unit[window][:, :, None] == touched) * value[window][:, :, None]).sum(1).T
         at_limit = (sums[touched] >= high[touched] - EDGE) | (sums[touched] <= low[touched] + EDGE)
         direction = _null_vector(dense[at_limit], rng)
         if direction is None:
@@ -81,14 +93,16 @@ def _flight(x: np.ndarray, rows: csr_matrix, low: np.ndarray, high: np.ndarray, 
     return earlier
 
 
-def _rows_of_units(rows: csr_matrix) -> np.ndarray:
-    """(m, most rows of a unit) the rows that each unit counts in, -1 where it has fewer."""
+def _rows_of_units(rows: csr_matrix) -> tuple[np.ndarray, np.ndarray]:
+    """(m, most rows of a unit) the rows that each unit counts in, -1 where it has fewer, and what it counts there."""
     columns = rows.tocsc()
     counts = np.diff(columns.indptr)
     out = np.full((rows.shape[1], int(counts.max(initial=1))), -1, dtype=np.int64)
     place = np.arange(len(columns.indices)) - np.repeat(columns.indptr[:-1], counts)
-    out[np.repeat(np.arange(len(counts)), counts), place] = columns.indices
-    return out
+    value = np.zeros(out.shape)
+    unit = np.repeat(np.arange(len(counts)), counts)
+    out[unit, place], value[unit, place] = columns.indices, columns.data
+    return out, value
 
 
 def _null_vector(matrix: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:

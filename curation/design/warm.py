@@ -7,14 +7,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from curation.design.criterion import Criterion
+from curation.design.criterion import Objective
 from curation.design.feasible import Feasible
 from curation.design.master import pivots
 
 ROUNDS = 40  # of scaling and clipping; what is then missing is filled with the best pairs
 
 
-def adapted(criterion: Criterion, feasible: Feasible, weights: Tensor) -> Tensor | None:
+def adapted(criterion: Objective, feasible: Feasible, weights: Tensor) -> Tensor | None:
     """Weights (pairs,) of an earlier design made feasible, or None where the sums overlap or it cannot be done.
 
     What may no longer be chosen goes, each sum is scaled to its new amount within the bounds, and what is then missing

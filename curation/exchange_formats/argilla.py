@@ -8,11 +8,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from curation.exchange_formats.answers import GRADED, Answers
 from curation.exchange_formats.common import ExportHeader, Presented
+from curation.pool.messages import plain_messages
 
 GUIDELINES = (
     "Read the prompt and both responses. Choose the response that answers the prompt better. Choose the tie only when "
     "neither is better."
+)
+GRADED_GUIDELINES = (
+    "Read the prompt and both responses. Say which response answers the prompt better, and whether it is much or "
+    "slightly better. Choose the tie only when neither is better, and Both are bad when neither is acceptable."
 )
 METADATA = {
     "pair_id": "terms",
@@ -28,7 +34,6 @@ METADATA = {
 
 def record(row: Presented, header: ExportHeader) -> dict[str, Any]:
     """One record: `response_a` is the left response, `response_b` the right one."""
-    prompt = [{"role": "user", "content": row.prompt}] if isinstance(row.prompt, str) else row.prompt
     metadata: dict[str, Any] = {
         "pair_id": row.pair_id,
         "batch_id": header.batch_id,
@@ -37,6 +42,8 @@ def record(row: Presented, header: ExportHeader) -> dict[str, Any]:
         "copy": row.copy,
         "manifest_hash": header.manifest_hash,
     }
+    if header.graded:
+        metadata["answers"] = header.answers
     if not header.signed:
         metadata["unsigned"] = "true"  # terms are text
     elif header.audit_head is not None:
@@ -44,7 +51,7 @@ def record(row: Presented, header: ExportHeader) -> dict[str, Any]:
     return {
         "id": f"{row.pair_id}.{row.number}",
         "fields": {
-            "prompt": [{"role": m["role"], "content": m["content"]} for m in prompt],
+            "prompt": plain_messages(row.prompt),
             "response_a": row.left,
             "response_b": row.right,
         },
@@ -52,10 +59,21 @@ def record(row: Presented, header: ExportHeader) -> dict[str, Any]:
     }
 
 
-def settings() -> dict[str, Any]:
-    """The dataset: a chat prompt, two plain texts, one question, and metadata that annotators do not see."""
+def settings(answers: Answers = "binary", *, min_submitted: int = 1, guidelines: str | None = None) -> dict[str, Any]:
+    """The dataset: a chat prompt, two plain texts, one question, and metadata that annotators do not see.
+
+    min_submitted: how many different people answer a record; Argilla shows it to nobody twice. guidelines:
+    the batch's own; else a short text of ours.
+    """
+    graded = answers == "graded"
+    words = {"a": "Response A", "b": "Response B", "tie": "Tie"}
+    if graded:
+        words = {
+            value.replace("left", "a").replace("right", "b"): text.format(left="Response A", right="Response B")
+            for value, text in GRADED.items()
+        }
     return {
-        "guidelines": GUIDELINES,
+        "guidelines": guidelines or (GRADED_GUIDELINES if graded else GUIDELINES),
         "fields": [
             _field("prompt", "Prompt", "chat"),
             _field("response_a", "Response A", "text"),
@@ -69,12 +87,8 @@ def settings() -> dict[str, Any]:
                 "required": True,
                 "settings": {
                     "type": "label_selection",
-                    "options": [
-                        {"value": "a", "text": "Response A"},
-                        {"value": "b", "text": "Response B"},
-                        {"value": "tie", "text": "Tie"},
-                    ],
-                    "visible_options": 3,
+                    "options": [{"value": value, "text": text} for value, text in words.items()],
+                    "visible_options": len(words),
                 },
             }
         ],
@@ -85,11 +99,11 @@ def settings() -> dict[str, Any]:
                 "visible_for_annotators": False,
                 "settings": {"type": kind, "visible_for_annotators": False},
             }
-            for name, kind in METADATA.items()
+            for name, kind in {**METADATA, **({"answers": "terms"} if graded else {})}.items()
         ],
         "vectors": [],
         "allow_extra_metadata": False,
-        "distribution": {"strategy": "overlap", "min_submitted": 1},
+        "distribution": {"strategy": "overlap", "min_submitted": min_submitted},
     }
 
 

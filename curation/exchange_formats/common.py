@@ -1,24 +1,30 @@
 """What goes out to annotators, whatever the format: two texts, left and right, under ids that tell nothing.
 
-Response ids and generators can name models, so the files carry neither: `left_id` and `right_id` are keyed hashes,
-which the batch's own records decode on the way back.
+Response ids and generators can name models, so the files carry neither: `left_id` and `right_id` are hashes under a
+random key that stays in the house, which the batch's own records decode on the way back. `pair_id` and `batch_id` are
+plain hashes: who knows a pool's ids can tell from them which two responses a row compares, never which stands where.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from curation.errors import ExportError
+from curation.exchange_formats.answers import Answers
 from curation.pool.schema import Message
 
 Order = Literal["random", "both", "fixed"]
 ORDERS: tuple[str, ...] = get_args(Order)
 OPAQUE_HEX = 12
 IDENTICAL = "identical responses"
+# What Excel, LibreOffice, Java's Double.parseDouble and the like read as a number, of hex digits.
+_NUMERIC = re.compile(r"[0-9]+(?:[ed][0-9]+)?[df]?")
+_MADE_NUMBER = re.compile(r"[0-9]+(?:[.,][0-9]+)?(?:[eE][+-]?[0-9]+)?")
 NEEDED = ("pair_id", "prompt", "response_a_id", "response_b_id", "response_a", "response_b", "copies")
 
 Record = Mapping[str, Any]
@@ -26,9 +32,10 @@ Record = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class ExportHeader:
-    """Where a file comes from. batch_seed: key of order and ids, from the manifest; it never leaves the house.
+    """Where a file comes from. batch_seed: key of order and ids, 32 random bytes; nothing that goes out gives it.
 
-    pool_name is for messages only: a pool's name can name a model, so no file carries it.
+    pool_name is for messages only: a pool's name can name a model, so no file carries it. answers: what annotators
+    are asked for; a binary file carries no word of it, so that it is what it always was.
     """
 
     batch_id: str
@@ -37,11 +44,21 @@ class ExportHeader:
     pool_name: str
     signed: bool
     audit_head: str | None = None  # hash of the audit log's event that signed the batch
+    answers: Answers = "binary"
+    assigned: bool = False  # whether every row has its annotator
+
+    @property
+    def graded(self) -> bool:
+        """Whether annotators are asked how much better."""
+        return self.answers == "graded"
 
 
 @dataclass(frozen=True)
 class Presented:
-    """One row of an outgoing file. copy: 1, 2, ... of a pair that is labelled more than once; number: of the pair."""
+    """One row of an outgoing file. copy: 1, 2, ... of a pair that is labelled more than once; number: of the pair.
+
+    annotator: who is to answer it; None where that is not laid down.
+    """
 
     pair_id: str
     prompt: str | list[Message]
@@ -51,6 +68,7 @@ class Presented:
     right_id: str
     copy: int
     number: int
+    annotator: str | None = None
 
 
 def keyed_hash(batch_seed: str, text: str) -> bytes:
@@ -63,20 +81,47 @@ def swapped(batch_seed: str, pair_id: str) -> bool:
     return bool(keyed_hash(batch_seed, pair_id)[-1] & 1)
 
 
+def sheet_safe(name: str) -> str:
+    """An id under which no spreadsheet takes it for a number: hex digits that read as one get an x before them.
+
+    Others stay as they are, so that what went out before is what goes out now. `sheet_original` gives the id back.
+    """
+    return f"x{name}" if _NUMERIC.fullmatch(name) else name
+
+
+def sheet_original(name: str) -> str:
+    """The id that `sheet_safe` was given; ids that went out without an x are themselves."""
+    return name[1:] if name[:1] in ("x", "X") and _NUMERIC.fullmatch(name[1:]) else name
+
+
+def number_hint(name: str) -> str:
+    """Why an id may be unknown: what a spreadsheet makes of hex digits that read as a number. Else nothing."""
+    if not _MADE_NUMBER.fullmatch(name):
+        return ""
+    return (
+        " (it looks like a number that a spreadsheet made of an id: fill in a file whose id columns are read as text)"
+    )
+
+
 def opaque_id(batch_seed: str, pair_id: str, response_id: str) -> str:
-    """The id a response goes out under: 12 hex digits, different in every pair and every batch."""
-    return keyed_hash(batch_seed, pair_id + response_id).hex()[:OPAQUE_HEX]
+    """The id a response goes out under: 12 hex digits (`sheet_safe`), different in every pair and every batch."""
+    return sheet_safe(keyed_hash(batch_seed, pair_id + response_id).hex()[:OPAQUE_HEX])
 
 
-def decode_side(opaque: str, record: Record, batch_seed: str) -> Literal["a", "b"]:
-    """Which response of a record an opaque id stands for. Raises ExportError when it is neither."""
+def decode_side(opaque: str, record: Record, batch_seed: str | Sequence[str]) -> Literal["a", "b"]:
+    """Which response of a record an opaque id stands for. Raises ExportError when it is neither.
+
+    batch_seed: the key of the export, or all keys that the batch's exports may have been made with.
+    """
     sides: tuple[Literal["a", "b"], ...] = ("a", "b")
-    for side in sides:
-        if opaque == opaque_id(batch_seed, record["pair_id"], record[f"response_{side}_id"]):
-            return side
+    for seed in [batch_seed] if isinstance(batch_seed, str) else batch_seed:
+        for side in sides:
+            known = opaque_id(seed, record["pair_id"], record[f"response_{side}_id"])
+            if opaque in (known, sheet_original(known)):  # earlier versions sent the digits bare
+                return side
     raise ExportError(
         f"response id {opaque!r} is not one of pair {record['pair_id']}; the file belongs to another batch, or was "
-        "changed."
+        f"changed{number_hint(opaque)}."
     )
 
 
@@ -131,7 +176,16 @@ def _rows(record: Record, header: ExportHeader, order: str, copies_respected: bo
         for swap in turns:
             left, right = ("b", "a") if swap else ("a", "b")
             rows.append(
-                Presented(pair, record["prompt"], texts[left], texts[right], ids[left], ids[right], copy, len(rows) + 1)
+                Presented(
+                    sheet_safe(pair),
+                    record["prompt"],
+                    texts[left],
+                    texts[right],
+                    ids[left],
+                    ids[right],
+                    copy,
+                    len(rows) + 1,
+                )
             )
     return rows
 

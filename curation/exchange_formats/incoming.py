@@ -1,27 +1,42 @@
-"""Labels as annotation tools give them back: one reader per format, each to the same plain rows, nothing judged yet."""
+"""Labels as annotation tools give them back: every format to the same plain rows, nothing judged yet."""
 
 from __future__ import annotations
 
-import csv
-import json
+import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from curation.errors import ImportLabelsError
+from curation.exchange_formats.answers import Choice, NotOnScaleError, Said, UnclearError, left_sign, understand
+from curation.exchange_formats.argilla_answers import argilla_cells, is_argilla
+from curation.exchange_formats.cells import (
+    KEPT,
+    UNNAMED,
+    Cell,
+    copy_number,
+    further_text,
+    is_text,
+    moment,
+    only_answer,
+    plain_id,
+    seconds_of,
+)
+from curation.exchange_formats.common import sheet_original
+from curation.exchange_formats.containers import read_items
+from curation.exchange_formats.studio_answers import is_studio, studio_cells
 from curation.exchange_formats.tabular import unescape_cell
 
 LabelFormat = Literal["auto", "label-studio", "argilla", "csv", "jsonl"]
 LABEL_FORMATS: tuple[str, ...] = get_args(LabelFormat)
-Choice = Literal["left", "right", "tie", "skip"]
-MAX_BYTES = 2 << 30  # a labels file larger than this is not one
-_WORDS: dict[str, Choice] = {
-    "left": "left", "a": "left", "response_a": "left", "1": "left",
-    "right": "right", "b": "right", "response_b": "right", "2": "right",
-    "tie": "tie", "equal": "tie", "same": "tie", "both": "tie", "3": "tie",
-    "skip": "skip", "skipped": "skip", "": "skip",
-}  # fmt: skip
+NAMED = 5  # places that a message names
+NO_TIME = "times that are no number of seconds, left out"
+_WHOLE = re.compile(r"[0-9]\.0+")
+_SENT = (*KEPT, "prompt", "left", "right", "signed", "manifest_hash", "audit_head", "unsigned", "answer1", "answer2")
+_READ = ("preference", "strength", "annotator", "seconds", "lead_time", "annotation_id", "created_at", "updated_at")
+_KNOWN = frozenset((*_SENT, *_READ, "id", "inner_id", "unnamed: 0", ""))
 
 
 @dataclass(frozen=True)
@@ -29,6 +44,11 @@ class RawLabel:
     """One answer of one annotator to one presented pair. place: where it stands in the file, for messages.
 
     batch_id, copy: None where the file does not say. seconds: time spent. cancelled: the tool's own word for it.
+    graded: whether strength was asked for. strength: 0 tie, 1 slightly, 2 much; None where not asked or not given.
+    unclear: why the answer says nothing definite, None where it does. blank: what was not answered, None where there is
+    an answer. annotation_id, at, created: the tool's id and times (seconds since 1970), None where it gives none. user:
+    the tool's number of the annotator, where it is told beside another name. further: what else was said, by the name
+    of its control or column.
     """
 
     place: str
@@ -41,172 +61,188 @@ class RawLabel:
     seconds: float | None
     copy: int | None
     cancelled: bool = False
+    graded: bool = False
+    strength: int | None = None
+    both_bad: bool = False
+    unclear: str | None = None
+    blank: str | None = None
+    annotation_id: str | None = None
+    at: float | None = None
+    created: float | None = None
+    user: str | None = None
+    further: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """The answers in a file, its format, and how much of it is no answer, by what it is."""
+
+    labels: list[RawLabel]
+    format: str
+    told: dict[str, int]
 
 
 def read_labels(path: str | Path, kind: LabelFormat | str = "auto") -> tuple[list[RawLabel], str]:
     """The answers in a file and its format. Raises ImportLabelsError naming the place that cannot be read."""
+    found = read_answers(path, kind)
+    return found.labels, found.format
+
+
+def read_answers(path: str | Path, kind: LabelFormat | str = "auto") -> Incoming:
+    """The answers in a file. Raises ImportLabelsError naming the place that cannot be read."""
     source = Path(path)
     if kind not in LABEL_FORMATS:
         raise ImportLabelsError(f"--from {kind!r} is unknown; use {', '.join(LABEL_FORMATS)}.")
-    try:
-        if source.stat().st_size > MAX_BYTES:
-            raise ImportLabelsError(f"{source} is larger than {MAX_BYTES >> 30} GB; split it, or give the right file.")
-        text = source.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise ImportLabelsError(f"{source} cannot be read ({error.strerror}); give what the tool exported.") from None
-    except UnicodeDecodeError as error:
-        raise ImportLabelsError(f"{source} is not UTF-8 text ({error}); export it again as JSON or CSV.") from None
+    items, arrangement = read_items(source, kind)
     if kind == "auto":
-        kind = _guess(source, text)
-    if kind == "csv":
-        return list(_table(csv.DictReader(text.splitlines(keepends=True)), "line", source, first=2)), kind
-    if kind == "jsonl":
-        return list(_table(_lines(text, source), "line", source, first=1)), kind
-    items = _json_list(text, source)
-    read = _label_studio if kind == "label-studio" else _argilla
-    return [row for n, item in enumerate(items, start=1) for row in read(item, f"{source.name} item {n}")], kind
+        kind = _guess(items[0][1] if items else {}, arrangement)
+    told: Counter[str] = Counter()
+    cells = [cell for place, item in items for cell in _cells(item, place, kind, told)]
+    return Incoming(_raw_labels(cells, source, told), kind, {what: count for what, count in told.items() if count})
 
 
-def _guess(source: Path, text: str) -> str:
-    start = text.lstrip()[:1]
-    if source.suffix.lower() in (".csv", ".tsv") or start not in ("[", "{"):
-        return "csv"
-    if start == "{":
-        return "jsonl"
-    first: Any = next(iter(_json_list(text, source)), {})
-    if isinstance(first, dict) and ("fields" in first or "responses" in first):
+def _guess(item: dict[str, Any], arrangement: str) -> str:
+    if "pair_id" not in item and is_studio(item):
+        return "label-studio"
+    if not {"pair_id", "preference"} <= {*item} and is_argilla(item):
         return "argilla"
-    return "label-studio"
+    return {"list": "label-studio", "lines": "jsonl"}.get(arrangement, arrangement)
 
 
-def _json_list(text: str, source: Path) -> list[Any]:
-    try:
-        items = json.loads(text)
-    except ValueError as error:
-        raise ImportLabelsError(f"{source} is not JSON ({error}); export it again.") from None
-    if not isinstance(items, list):
-        raise ImportLabelsError(f"{source} holds no list of tasks or records; export all of them as JSON.")
-    return items
+def _cells(item: dict[str, Any], place: str, kind: str, told: Counter[str]) -> Iterator[Cell]:
+    if kind == "argilla":
+        yield from argilla_cells(item, place, told)
+    elif kind == "label-studio" and is_studio(item):
+        yield from studio_cells(item, place, told)
+    else:
+        yield _row(item, place, flat=kind == "label-studio")
 
 
-def _lines(text: str, source: Path) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise ImportLabelsError(f"{source} line {number} is not JSON ({error}); export it again.") from None
-        if not isinstance(row, dict):
-            raise ImportLabelsError(f"{source} line {number} is not an object; give one object a line.")
-        yield row
+def _row(row: dict[str, Any], place: str, *, flat: bool) -> Cell:
+    """A row: pair_id, left_id, right_id and preference; strength, annotator, seconds, copy, annotation_id, ...
 
-
-def _table(rows: Any, word: str, source: Path, *, first: int) -> Iterator[RawLabel]:
-    """Rows of CSV or JSON Lines: pair_id, left_id, right_id and preference; annotator, seconds, copy, batch_id."""
-    try:
-        for number, row in enumerate(rows, start=first):
-            place = f"{source.name} {word} {number}"
-            clean = {
-                str(key).strip().lower(): unescape_cell(value) if isinstance(value, str) else value
-                for key, value in row.items()
-                if key is not None
-            }
-            missing = [name for name in ("pair_id", "left_id", "right_id") if not str(clean.get(name) or "").strip()]
-            if missing or "preference" not in clean:
-                raise ImportLabelsError(
-                    f"{place} lacks {', '.join(missing) or 'preference'}; a row needs pair_id, left_id, right_id and "
-                    "preference (left, right, tie or skip)."
-                )
-            yield _raw(
-                clean, place, clean["preference"], annotator=clean.get("annotator"), seconds=clean.get("seconds")
-            )
-    except csv.Error as error:
-        raise ImportLabelsError(f"{source} is not a readable CSV ({error}); export it again.") from None
-
-
-def _label_studio(item: Any, place: str) -> Iterator[RawLabel]:
-    """A task with its annotations (JSON), or one flat row of a task with its answer (JSON_MIN)."""
-    if not isinstance(item, dict):
-        raise ImportLabelsError(f"{place} is not a task; export the project as JSON.")
-    if "annotations" not in item and "data" not in item:
-        yield _raw(item, place, item.get("preference"), annotator=item.get("annotator"), seconds=item.get("lead_time"))
-        return
-    data = item.get("data") or {}
-    for annotation in item.get("annotations") or []:
-        who = annotation.get("completed_by")
-        who = who.get("email") or who.get("id") if isinstance(who, dict) else who
-        yield _raw(
-            data,
-            place,
-            _studio_choice(annotation.get("result") or []),
-            annotator=who,
-            seconds=annotation.get("lead_time"),
-            cancelled=bool(annotation.get("was_cancelled")),
+    flat: of Label Studio's JSON_MIN, which leaves out what was not answered.
+    """
+    clean = {
+        str(key).strip().lower(): unescape_cell(value) if isinstance(value, str) else value
+        for key, value in row.items()
+    }
+    missing = [name for name in ("pair_id", "left_id", "right_id") if not plain_id(clean.get(name))]
+    if missing or ("preference" not in clean and not flat):
+        raise ImportLabelsError(
+            f"{place} lacks {', '.join(missing) or 'preference'}; a row needs pair_id, left_id, right_id and "
+            "preference (left, right, tie or skip)."
         )
+    preference, why = only_answer(clean.get("preference"))
+    strength, other = only_answer(clean.get("strength"), size=True)
+    created = moment(clean.get("created_at"))
+    seconds = clean.get("seconds")
+    texts = {name: further_text(value) for name, value in clean.items() if name not in _KNOWN}
+    return Cell(
+        place,
+        {name: clean.get(name) for name in KEPT},  # not the texts
+        plain_id(preference) if _WHOLE.fullmatch(str(preference)) else preference,  # the key 1, of a column of numbers
+        strength,
+        clean.get("annotator"),
+        seconds if plain_id(seconds) else clean.get("lead_time"),
+        unclear=why or other,
+        annotation_id=clean.get("annotation_id"),
+        at=moment(clean.get("updated_at")) or created,
+        created=created,
+        further={name: text for name, text in texts.items() if text},
+    )
 
 
-def _studio_choice(result: list[Any]) -> Any:
-    for part in result:
-        value = part.get("value") or {}
-        if part.get("type") == "choices" and value.get("choices"):
-            return value["choices"][0]
-        if part.get("type") == "pairwise" and value.get("selected"):
-            return value["selected"]
-    return ""
+def _raw_labels(cells: list[Cell], source: Path, told: Counter[str]) -> list[RawLabel]:
+    """Understand every answer, knowing the whole file. Raises ImportLabelsError counting what is none."""
+    try:
+        sign = left_sign((cell.preference, cell.strength) for cell in cells if not cell.cancelled)
+    except NotOnScaleError as error:
+        raise ImportLabelsError(f"{source}: {error}; nothing was imported.") from None
+    said: list[Said] = []
+    unclear: list[str | None] = []
+    no_answers: list[str] = []
+    for cell in cells:
+        _need_ids(cell)
+        made, why = Said("skip"), cell.unclear
+        if not cell.cancelled and not cell.blank and why is None:
+            try:
+                made = understand(cell.preference, cell.strength, graded=cell.marked, sign=sign)
+            except UnclearError as error:
+                why = str(error)
+            except NotOnScaleError as error:
+                no_answers.append(f"{cell.place}: {error}")
+        said.append(made)
+        unclear.append(why)
+    if no_answers:
+        raise ImportLabelsError(
+            f"{len(no_answers):,} of {len(cells):,} answers are not understood, so nothing was imported; correct them. "
+            + "; ".join(no_answers[:NAMED])
+        )
+    if cells and all(cell.blank for cell in cells):
+        raise ImportLabelsError(
+            f"{source} holds no answer: {cells[0].expected} in all {len(cells):,} places (first: {cells[0].place}); "
+            "fill it in, with skip where somebody passed over a pair, or export the answered ones."
+        )
+    # A file that does not say what was asked, yet holds a strength, asked for strengths throughout.
+    asked = not any(cell.marked for cell in cells) and any(each.strength is not None for each in said)
+    # One person has one name, also where a part of the file gives a number and another the address.
+    names = {plain_id(cell.user): plain_id(cell.annotator) for cell in cells if plain_id(cell.user)}
+    return [
+        _raw(cell, made, why, told, names, graded=asked or cell.marked)
+        for cell, made, why in zip(cells, said, unclear, strict=True)
+    ]
 
 
-def _argilla(item: Any, place: str) -> Iterator[RawLabel]:
-    """A record as the server's API gives it (responses: a list, each with its status) or as the SDK writes it."""
-    if not isinstance(item, dict):
-        raise ImportLabelsError(f"{place} is not a record; export the dataset's records as JSON.")
-    metadata, responses = item.get("metadata") or {}, item.get("responses") or []
-    if isinstance(responses, dict):  # the SDK: question -> [{value, user_id}], drafts without a value
-        for answer in responses.get("preference") or []:
-            if answer.get("value") is not None and answer.get("status") in (None, "submitted"):
-                yield _raw(metadata, place, answer["value"], annotator=answer.get("user_id"))
-        return
-    for response in responses:
-        status = response.get("status")
-        if status not in ("submitted", "discarded"):
-            continue  # a draft is no answer
-        values = (response.get("values") or {}).get("preference") or {}
-        yield _raw(
-            metadata, place, values.get("value"), annotator=response.get("user_id"), cancelled=status == "discarded"
+def _need_ids(cell: Cell) -> None:
+    missing = [name for name in ("pair_id", "left_id", "right_id") if not plain_id(cell.fields.get(name))]
+    odd = [name for name in KEPT if isinstance(cell.fields.get(name), dict | list)]
+    if odd:
+        raise ImportLabelsError(f"{cell.place}: {', '.join(odd)} must be text or a number; export it again.")
+    for part in (*(cell.fields.get(name) for name in KEPT), cell.annotator, cell.annotation_id, *cell.further):
+        if isinstance(part, str) and not is_text(part):
+            raise ImportLabelsError(
+                f"{cell.place}: an id or a name holds characters that are no text; export it again."
+            )
+    if missing:
+        raise ImportLabelsError(
+            f"{cell.place} lacks {', '.join(missing)}; the export must keep every field that went out, so that answers "
+            "can be told apart."
         )
 
 
 def _raw(
-    fields: dict[str, Any], place: str, choice: Any, *, annotator: Any, seconds: Any = None, cancelled: bool = False
+    cell: Cell, said: Said, unclear: str | None, told: Counter[str], names: dict[str, str], *, graded: bool
 ) -> RawLabel:
-    ids = {name: str(fields.get(name) or "").strip() for name in ("pair_id", "left_id", "right_id")}
-    missing = [name for name, value in ids.items() if not value]
-    if missing:
-        raise ImportLabelsError(
-            f"{place} lacks {', '.join(missing)}; the export must keep every field that went out, so that answers can "
-            "be told apart."
-        )
-    word = str(choice if choice is not None else "").strip().lower()
-    if word not in _WORDS and not cancelled:
-        raise ImportLabelsError(f"{place}: preference {choice!r} is none of left, right, tie and skip; correct it.")
-    copy = fields.get("copy")
-    return RawLabel(
-        place=place,
-        pair_id=ids["pair_id"],
-        batch_id=str(fields["batch_id"]).strip() if fields.get("batch_id") else None,
-        left_id=ids["left_id"],
-        right_id=ids["right_id"],
-        choice="skip" if cancelled else _WORDS[word],
-        annotator=str(annotator).strip() if annotator not in (None, "") else "unnamed",
-        seconds=_number(seconds),
-        copy=int(str(copy)) if str(copy).strip().isdigit() else None,
-        cancelled=cancelled,
-    )
-
-
-def _number(value: Any) -> float | None:
+    fields, copy, seconds = cell.fields, None, None
     try:
-        seconds = float(value)
-    except (TypeError, ValueError):
-        return None
-    return seconds if 0 <= seconds < 1e9 else None
+        copy = copy_number(fields.get("copy"))
+    except ValueError as error:
+        unclear = unclear or str(error)
+    try:
+        seconds = seconds_of(cell.seconds)
+    except (TypeError, ValueError, OverflowError):
+        told[NO_TIME] += 1
+    annotator = plain_id(cell.annotator)
+    return RawLabel(
+        place=cell.place,
+        pair_id=sheet_original(plain_id(fields["pair_id"])),
+        batch_id=sheet_original(plain_id(fields.get("batch_id"))) or None,
+        left_id=plain_id(fields["left_id"]),
+        right_id=plain_id(fields["right_id"]),
+        choice=said.choice,
+        annotator=names.get(annotator, annotator) or UNNAMED,
+        seconds=seconds,
+        copy=copy,
+        cancelled=cell.cancelled,
+        graded=graded,
+        strength=0 if graded and said.choice == "tie" else said.strength,
+        both_bad=said.both_bad,
+        unclear=unclear,
+        blank=cell.expected if cell.blank else None,
+        annotation_id=plain_id(cell.annotation_id) or None,
+        at=cell.at,
+        created=cell.created,
+        user=plain_id(cell.user) or (annotator if annotator in names else None),
+        further=tuple(cell.further.items()),
+    )

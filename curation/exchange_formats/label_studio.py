@@ -5,8 +5,10 @@ No predictions are shipped: they anchor annotators. Texts are shown by `Text`, w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
+from curation.exchange_formats.answers import GRADED, Answers
 from curation.exchange_formats.common import ExportHeader, Presented
 from curation.pool.schema import prompt_text
 
@@ -23,6 +25,22 @@ _CHOICES = """\
 _PAIRWISE = """\
   <Header value="Select the better answer"/>
   <Pairwise name="preference" toName="answer1,answer2" leftClass="left" rightClass="right"/>
+"""
+_GRADED = """\
+  <Header value="Which answer is better, and by how much?"/>
+  <Choices name="preference" toName="prompt" choice="single" required="true" showInline="true">
+{choices}  </Choices>
+"""
+_GRADED_PAIRWISE = """\
+  <Header value="Select the better answer (none when they are equal, or both bad)"/>
+  <Pairwise name="preference" toName="answer1,answer2" leftClass="left" rightClass="right"/>
+  <Header value="How much better is it?"/>
+  <Choices name="strength" toName="prompt" choice="single" required="true" showInline="true">
+    <Choice value="Much better" alias="much" hotkey="1"/>
+    <Choice value="Slightly better" alias="slightly" hotkey="2"/>
+    <Choice value="Tie" alias="tie" hotkey="3"/>
+    <Choice value="Both are bad" alias="both_bad" hotkey="4"/>
+  </Choices>
 """
 _VIEW = """\
 <View>
@@ -42,9 +60,19 @@ _VIEW = """\
 """
 
 
-def labelling_config(control: Control = "choices") -> str:
-    """The interface as XML: `choices` asks left, right or tie (keys 1, 2, 3); `pairwise` knows no tie."""
-    return _VIEW.format(control=_CHOICES if control == "choices" else _PAIRWISE)
+def labelling_config(control: Control = "choices", answers: Answers = "binary") -> str:
+    """The interface as XML: `choices` asks left, right or tie (keys 1, 2, 3); `pairwise` knows no tie.
+
+    Graded, `choices` asks for one of six (keys 1 to 6). `Pairwise` holds a side and nothing else, so a second control
+    beside it asks for the strength, and for ties, which then need no side.
+    """
+    if answers == "binary":
+        return _VIEW.format(control=_CHOICES if control == "choices" else _PAIRWISE)
+    choices = "".join(
+        f'    <Choice value="{text.format(left="Left", right="Right")}" alias="{value}" hotkey="{key}"/>\n'
+        for key, (value, text) in enumerate(GRADED.items(), start=1)
+    )
+    return _VIEW.format(control=_GRADED.format(choices=choices) if control == "choices" else _GRADED_PAIRWISE)
 
 
 def task(row: Presented, header: ExportHeader) -> dict[str, Any]:
@@ -59,8 +87,35 @@ def task(row: Presented, header: ExportHeader) -> dict[str, Any]:
         "left_id": row.left_id,
         "right_id": row.right_id,
         "copy": row.copy,
+        **({"assigned_to": row.annotator} if header.assigned else {}),
     }
     return {
-        "data": {**data, **({} if header.signed else mark)},
+        "data": {**data, **({} if header.signed else mark), **({"answers": header.answers} if header.graded else {})},
         "meta": {"manifest_hash": header.manifest_hash, **mark},
     }
+
+
+def tabs(names: Sequence[str]) -> list[dict[str, Any]]:
+    """One tab of the Data Manager for each annotator, with the tasks that are hers.
+
+    Each entry, with the number of the project as `project`, is what `POST /api/dm/views/` takes.
+    """
+    return [
+        {
+            "data": {
+                "title": name,
+                "filters": {
+                    "conjunction": "and",
+                    "items": [
+                        {
+                            "filter": "filter:tasks:data.assigned_to",
+                            "operator": "equal",
+                            "type": "String",
+                            "value": name,
+                        }
+                    ],
+                },
+            }
+        }
+        for name in names
+    ]

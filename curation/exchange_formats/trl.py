@@ -2,56 +2,119 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
-from curation.errors import ExportError
 from curation.exchange_formats.common import Record
-from curation.pool.labels import Label
+from curation.insight.graded import SOFT
+from curation.pool.labels import MUCH, Label, graded_outcome
+from curation.pool.messages import Message, without_tools
 
 
 @dataclass(frozen=True)
 class Preferences:
-    """Rows for training, one per pair that has a winner, and how many pairs have none, by reason."""
+    """Rows for training, one per pair that has a winner, and how many pairs have none, by reason.
+
+    ties: rows of the same columns for pairs that are a tie or split, `chosen` being response a: only `target` tells.
+    """
 
     rows: list[dict[str, Any]]
     left_out: dict[str, int]
+    ties: list[dict[str, Any]] = field(default_factory=list)
 
 
-def preferences(records: Sequence[Record], labels: Iterable[Label]) -> Preferences:
+def preferences(records: Sequence[Record], labels: Iterable[Label], *, batch_id: str | None = None) -> Preferences:
     """One explicit row {prompt, chosen, rejected} of messages per pair with a majority; ties have no form in TRL.
 
+    Slightly and much better are one vote each; beside them stand soft targets (`soft`) for trainers that take them, and
+    where a row comes from and how likely the design was to ask for it (`origin`).
     left_out: pairs with `no label` (or skips only), a `tie` (half of the answers or more), answers that are `split`
     evenly, and `identical` texts, which DPO would take for a preference.
     """
-    votes: dict[str, Counter[str]] = defaultdict(Counter)
+    answers: dict[str, list[Label]] = defaultdict(list)
     for label in labels:
         if label.outcome != "skip":
-            votes[label.pair_id][label.outcome] += 1
-    rows = []
+            answers[label.pair_id].append(label)
+    rows: list[dict[str, Any]] = []
+    ties: list[dict[str, Any]] = []
     left_out = {"no label": 0, "tie": 0, "split": 0, "identical": 0}
     for record in records:
-        count = votes.get(record["pair_id"], Counter())
+        told = answers.get(record["pair_id"], [])
+        count = Counter(str(label.outcome) for label in told)
         reason = _reason(record, count)
         if reason is not None:
             left_out[reason] += 1
-            continue
-        winner, loser = ("a", "b") if count["a"] > count["b"] else ("b", "a")
+            if reason not in ("tie", "split"):
+                continue
+        winner, loser = ("b", "a") if reason is None and count["b"] > count["a"] else ("a", "b")
         prompt = record["prompt"]
-        messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-        rows.append(
+        messages, tools = without_tools([{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt)
+        (rows if reason is None else ties).append(
             {
-                "prompt": [{"role": m["role"], "content": m["content"]} for m in messages],
-                "chosen": [{"role": "assistant", "content": record[f"response_{winner}"]}],
-                "rejected": [{"role": "assistant", "content": record[f"response_{loser}"]}],
+                "prompt": messages,
+                "chosen": _said(record, winner),
+                "rejected": _said(record, loser),
+                **({"tools": tools} if tools else {}),
+                **soft(told, winner),
+                **origin(record, batch_id),
             }
         )
-    return Preferences(rows, left_out)
+    return Preferences(rows, left_out, ties)
+
+
+def origin(record: Record, batch_id: str | None) -> dict[str, Any]:
+    """Where a row comes from, and how likely it was asked for.
+
+    inclusion: labels of the pair that the design expected to draw, None where the batch was not drawn; 1 / inclusion
+    weighs rows up to all pairs that could be drawn. design_weight: the pair's share in the design.
+    """
+    return {
+        "pair_id": record["pair_id"],
+        "batch_id": batch_id,
+        "inclusion": record.get("inclusion"),
+        "design_weight": record.get("weight"),
+    }
+
+
+def _said(record: Record, side: str) -> list[Message]:
+    """A response as the messages it was given as; a plain text is one of the assistant."""
+    return record.get(f"messages_{side}") or [{"role": "assistant", "content": record[f"response_{side}"]}]
+
+
+def soft(told: Sequence[Label], winner: str) -> dict[str, float | int | None]:
+    """Soft target of one pair's answers (no skips), seen from the response `winner`.
+
+    votes_chosen, votes_rejected, votes_tie: answers, both bad among the ties. strength: mean of -2 to 2 over the
+    answers that have one, positive towards the chosen; None where none has. target: probability that the chosen wins,
+    the mean of the answers' own (`insight.graded.SOFT`, which the backtest tests; a binary win is 1); below 1/2 where
+    few strong answers oppose many slight ones. weight: answers; weight times the cross-entropy at target is the loss of
+    all of them.
+    """
+    sign = 1 if winner == "a" else -1
+    graded = [sign * graded_outcome(label) for label in told if label.graded]
+    wins = [0.5 + sign * _worth(label) for label in told]
+    loser = "b" if winner == "a" else "a"
+    return {
+        **{
+            name: sum(label.outcome == outcome for label in told)
+            for name, outcome in (("votes_chosen", winner), ("votes_rejected", loser), ("votes_tie", "tie"))
+        },
+        "strength": sum(graded) / len(graded) if graded else None,
+        "target": sum(wins) / len(wins),
+        "weight": float(len(told)),
+    }
+
+
+def _worth(label: Label) -> float:
+    """Probability that a wins, less 1/2."""
+    if label.outcome == "tie":
+        return 0.0
+    size = 0.5
+    if label.strength is not None:
+        size = SOFT[-1 if label.strength == MUCH else -2] - 0.5
+    return size if label.outcome == "a" else -size
 
 
 def _reason(record: Record, count: Counter[str]) -> str | None:
@@ -62,24 +125,3 @@ def _reason(record: Record, count: Counter[str]) -> str | None:
     if 2 * count["tie"] >= sum(count.values()):
         return "tie"
     return "split" if count["a"] == count["b"] else None
-
-
-def write_trl(rows: Sequence[dict[str, Any]], out: str | Path, *, force: bool = False) -> Path:
-    """Write rows as JSON Lines, whole or not at all. Raises ExportError."""
-    path = Path(out)
-    if path.exists() and not force:
-        raise ExportError(f"{path} exists; choose another --out, or replace it with --force.")
-    staging = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with staging.open("w", encoding="utf-8", newline="\n") as handle:
-            handle.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-            handle.flush()
-            os.fsync(handle.fileno())
-        staging.replace(path)
-    except OSError as error:
-        raise ExportError(
-            f"{path} could not be written ({error.strerror or error}); nothing was exported: choose another place."
-        ) from error
-    finally:
-        staging.unlink(missing_ok=True)
-    return path

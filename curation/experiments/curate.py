@@ -12,7 +12,7 @@ from curation.backtest_draw import Drawer
 from curation.insight.backtest import Pick, Rule
 from curation.pool.schema import Pool, Prompt, Response
 from curation.representation.features_file import FeatureTable, read_features
-from curation.settings import DesignSettings, SpaceSettings
+from curation.settings import PRESETS, DesignSettings, SpaceSettings
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,8 @@ def choose(
     pick: Pick = "design" if rule in ("trace", "paper") else rule  # type: ignore[assignment]
     asked = settings
     if rule == "paper":
-        from dataclasses import replace
-
-        space = SpaceSettings(dim=space.dim, normalize=False, pca="raw", length=False)
-        asked = replace(settings, ridge=1e-3, ridge_kind="absolute", spread="free", select="paper")
+        hgm = PRESETS["hgm"]
+        space, asked = hgm.space(space), hgm.design(settings)
     batch = Drawer()(pool, (table,), Rule(rule, pick, space, asked), [int(asked.budget)], [seed])[0][0]
     first, second, owner = _ends(pool, batch.pairs)
     return Chosen(owner, first, second, batch.copies)

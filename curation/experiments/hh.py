@@ -30,7 +30,7 @@ from curation.experiments.training import (
 )
 from curation.insight.backtest_arena import make_arena, pair_ends
 from curation.pool.schema import PoolFile
-from curation.settings import DesignSettings, SpaceSettings
+from curation.settings import ABSOLUTE_RIDGE, DesignSettings, SpaceSettings
 
 Told = Callable[[int, int, float, str], None]
 
@@ -58,7 +58,7 @@ class HhSettings:
     sft: Training = field(default_factory=lambda: Training(1, 1e-5, 16, max_tokens=512))
     dpo: Training = field(default_factory=lambda: Training(1, 1e-6, 16, optimizer="rmsprop", max_tokens=512))
     space: SpaceSettings = field(default_factory=lambda: SpaceSettings(dim=128))
-    ridge: float = 1e-3  # absolute
+    ridge: float = ABSOLUTE_RIDGE
     small: SmallModel | None = None
     seed: int = 0
 

@@ -11,6 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from curation.errors import OutputError
+from curation.outputs import alive
+
 DONE = "stage.json"  # written last: its presence says that a stage is whole
 
 
@@ -27,9 +30,16 @@ class Stages:
         """The folder of a stage, made by `make(folder)` unless it is there for the same `depends` (JSON)."""
         target = self.folder / name
         key = key_of([name, depends])
-        if stage_key(target) == key:
+        found = stage_key(target)
+        if found == key:
             return target
+        if found is None and target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise OutputError(
+                f"{target} exists and is not a finished stage of an experiment, so it is not replaced; choose another "
+                "--out, or move it away."
+            )
         self.told(name)
+        _sweep(self.folder, name)
         staging = self.folder / f".{name}.{os.getpid()}"
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(parents=True)
@@ -37,12 +47,23 @@ class Stages:
         try:
             make(staging)
             (staging / DONE).write_text(json.dumps({"key": key, "seconds": time.perf_counter() - started}))
-            shutil.rmtree(target, ignore_errors=True)
+            old = self.folder / f".{name}.old-{os.getpid()}"
+            if target.exists():
+                target.rename(old)
             staging.replace(target)
+            shutil.rmtree(old, ignore_errors=True)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
         self.made.append(name)
         return target
+
+
+def _sweep(folder: Path, name: str) -> None:
+    """Remove what runs of a stage have left whose process is gone."""
+    for path in folder.glob(f".{name}.*"):
+        number = path.name.removeprefix(f".{name}.").removeprefix("old-")
+        if number.isdecimal() and path.is_dir() and not path.is_symlink() and not alive(int(number)):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def key_of(depends: Any) -> str:
@@ -54,7 +75,7 @@ def stage_key(folder: Path) -> str | None:
     """The key a finished stage was made for, else None."""
     try:
         return str(json.loads((folder / DONE).read_text())["key"])
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 

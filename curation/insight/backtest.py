@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -16,17 +16,31 @@ from numpy.typing import NDArray
 
 from curation.design.sampling import Batch
 from curation.insight.backtest_arena import Arena, BacktestError, Half, half_of
+from curation.insight.learning_rule import Bets
 from curation.insight.linear_dpo import Batches, best_linear_reward, fit_linear_dpo
 from curation.insight.policy_value import Groups, default_kl, pair_accuracy, reward_at_kl
 from curation.pool.schema import Pool
 from curation.representation.features_file import FeatureTable
+from curation.representation.segments import centre_within
 from curation.representation.space import fit_space
-from curation.settings import DesignSettings, SpaceSettings
+from curation.settings import PRESETS, DesignSettings, SpaceSettings
 
 Array = NDArray[np.float64]
 Pick = Literal[
-    "design", "uniform", "first_pair", "farthest", "farthest_fisher", "reference_weighted", "d_optimal", "greedy"
+    "design",
+    "uniform",
+    "first_pair",
+    "farthest",
+    "farthest_fisher",
+    "reference_weighted",
+    "d_optimal",
+    "greedy",
+    "length_gap",
+    "matched",
+    "generator_gap",
 ]
+INFORMED: tuple[Pick, ...] = ("generator_gap",)  # rules that are told something of outcomes elsewhere
+LEAST_GENERATORS = 4  # to leave half of them out
 SIMPLE: tuple[Pick, ...] = (
     "uniform",
     "first_pair",
@@ -43,7 +57,9 @@ class Rule:
     """A way to choose pairs. pick: the design or a simple rule. settings: its budget is replaced by the plan's.
 
     table: number of the features file it looks at. weighting: `inclusion` divides a label's loss by its inclusion
-    probability (Horvitz and Thompson), `none` counts labels alike.
+    probability (Horvitz and Thompson), `none` counts labels alike. mixture: share of the weights that is uniform.
+    pilot: share of the labels that is bought first,
+    by the design; 0: all at once. bets: how what the pilot's labels say decides on the rest, None: not at all.
     """
 
     name: str
@@ -52,6 +68,14 @@ class Rule:
     settings: DesignSettings
     table: int = 0
     weighting: Literal["none", "inclusion"] = "none"
+    mixture: float = 0.0
+    pilot: float = 0.0
+    bets: Bets | None = None
+
+    @property
+    def informed(self) -> bool:
+        """Whether it is told something of outcomes before all its pairs are chosen."""
+        return self.pilot > 0 or self.pick in INFORMED
 
 
 @dataclass(frozen=True)
@@ -60,6 +84,7 @@ class Plan:
 
     uniform_budgets: further budgets of the first rule named `uniform`, for label multiples. kl: nats at which policies
     are judged. repeats: draws of batch and labels a split. train: share of the prompts that batches are drawn from.
+    new_generators: batches hold answers of one half of the generators, policies are judged on those of the other.
     """
 
     rules: tuple[Rule, ...]
@@ -71,10 +96,31 @@ class Plan:
     seed: int = 0
     learner_table: int = 0
     repeats: int = 1
+    new_generators: bool = False
 
 
-# pool, its tables, rule, budgets, seeds -> for every budget a batch a seed; outcomes are out of its reach
-Draw = Callable[[Pool, tuple[FeatureTable, ...], Rule, Sequence[int], Sequence[int]], list[list[Batch]]]
+@dataclass(frozen=True)
+class Known:
+    """What informed rules are told. strength: (n,) mean reward of each response's generator on other prompts. wins: for
+    every draw, the labels (m,) of a batch that its first responses won, as an annotator would give them."""
+
+    strength: Array
+    wins: Sequence[Callable[[Batch], Array]]
+
+
+class Draw(Protocol):
+    """For every budget a batch a seed. Outcomes are out of its reach, but for what is handed to informed rules."""
+
+    def __call__(
+        self,
+        pool: Pool,
+        tables: tuple[FeatureTable, ...],
+        rule: Rule,
+        budgets: Sequence[int],
+        seeds: Sequence[int],
+        *,
+        known: Known | None = None,
+    ) -> list[list[Batch]]: ...
 
 
 @dataclass(frozen=True)
@@ -115,31 +161,79 @@ class Outcome:
         return self.names.index(name)
 
 
-def run_seed(arena: Arena, plan: Plan, seed: int, draw: Draw) -> SeedResult:
-    """One split: draw, label, fit and judge every rule at every budget. draw: batches of the training half."""
+def run_seed(arenas: Sequence[Arena], plan: Plan, seed: int, draw: Draw) -> tuple[SeedResult, ...]:
+    """One split: draw, label, fit and judge every rule at every budget, on every one of the outcomes given.
+
+    arenas: one pool with different outcomes; splits, batches and chances of the labels are the same for all of them.
+    draw: batches of the training half.
+    """
     rng = np.random.default_rng([plan.seed, seed])
-    order = rng.permutation(arena.prompts)
-    size = round(plan.train * arena.prompts)
-    train, test = half_of(arena, order[:size]), half_of(arena, order[size:])
+    order = rng.permutation(arenas[0].prompts)
+    size = round(plan.train * arenas[0].prompts)
+    seen, rest = _sides(arenas[0], plan, seed)
+    halves = [(half_of(a, order[:size], rows=seen), half_of(a, order[size:], rows=rest)) for a in arenas]
+    train, test = halves[0]
     phi, unseen = _learner_rows(train, test, plan)
-    labels = [_Labels(arena, train, seed=[plan.seed, seed, 1, k]) for k in range(plan.repeats)]
     fold_seed = int(rng.integers(2**31))
     draws = [seed * plan.repeats + k for k in range(plan.repeats)]
-    wanted: list[list[tuple[Rule, list[Batch]]]] = [[] for _ in plan.budgets]
-    for rule in plan.rules:
-        for row, batches in zip(wanted, draw(train.pool, train.tables, rule, plan.budgets, draws), strict=True):
-            row.append((rule, batches))
-    if plan.uniform_budgets:
-        uniform = next(rule for rule in plan.rules if rule.pick == "uniform")
-        wanted += [
-            [(uniform, batches)] for batches in draw(train.pool, train.tables, uniform, plan.uniform_budgets, draws)
-        ]
-    theta, ridges = [], []
-    for row in wanted:
-        fit = fit_linear_dpo(_batches(phi, train, row, labels), rng=np.random.default_rng(fold_seed))
-        theta.append(fit.theta.numpy())
-        ridges.append(fit.ridge)
-    return _judge(plan, train, test, phi, unseen, np.concatenate(theta), np.concatenate(ridges), arena.prompts)
+    uniform = next((rule for rule in plan.rules if rule.pick == "uniform"), None)
+    jobs = [(rule, plan.budgets) for rule in plan.rules]
+    if plan.uniform_budgets and uniform is not None:
+        jobs.append((uniform, plan.uniform_budgets))
+    blind = [None if job[0].informed else draw(train.pool, train.tables, *job, draws) for job in jobs]
+    results = []
+    for arena, (train, test) in zip(arenas, halves, strict=True):
+        labels = [_Labels(arena, train, seed=[plan.seed, seed, 1, k]) for k in range(plan.repeats)]
+        wanted: list[list[tuple[Rule, list[Batch]]]] = [[] for _ in (*plan.budgets, *plan.uniform_budgets)]
+        for k, ((rule, budgets), made) in enumerate(zip(jobs, blind, strict=True)):
+            found = made
+            if found is None:
+                told = Known(generator_strength(train), [label.wins for label in labels])
+                found = draw(halves[0][0].pool, train.tables, rule, budgets, draws, known=told)
+            first = len(plan.budgets) if k == len(plan.rules) else 0
+            for row, batches in zip(wanted[first:], found, strict=False):
+                row.append((rule, batches))
+        theta, ridges = [], []
+        for row in wanted:
+            fit = fit_linear_dpo(_batches(phi, train, row, labels), rng=np.random.default_rng(fold_seed))
+            theta.append(fit.theta.numpy())
+            ridges.append(fit.ridge)
+        results.append(
+            _judge(plan, train, test, phi, unseen, np.concatenate(theta), np.concatenate(ridges), arena.prompts)
+        )
+    return tuple(results)
+
+
+def _sides(arena: Arena, plan: Plan, seed: int) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Responses (N,) bool that batches may hold and that policies are judged on: all, or by halves of generators."""
+    if not plan.new_generators:
+        return None, None
+    names = [response.generator or "" for prompt in arena.pool.prompts for response in prompt.responses]
+    kinds, number = np.unique(names, return_inverse=True)
+    if len(kinds) < LEAST_GENERATORS:
+        raise BacktestError(
+            f"{len(kinds)} generators are too few to leave half of them out; it takes {LEAST_GENERATORS}."
+        )
+    side = np.random.default_rng([plan.seed, seed, 3]).permutation(np.arange(len(kinds)) % 2).astype(bool)
+    return ~side[number], side[number]
+
+
+def generator_strength(half: Half) -> Array:
+    """(n,) mean reward of each response's generator over the other prompts of the half, each prompt centred.
+
+    Zero where a generator answers no other prompt. Stands for what a leaderboard tells before any label is bought.
+    """
+    names = [response.generator or "" for prompt in half.pool.prompts for response in prompt.responses]
+    _, kind = np.unique(names, return_inverse=True)
+    centred = np.nan_to_num(centre_within(half.reward, half.offsets))
+    owner = np.repeat(np.arange(len(half.prompts)), np.diff(half.offsets))
+    own = np.zeros((len(half.prompts), int(kind.max()) + 1))
+    count = np.zeros_like(own)
+    np.add.at(own, (owner, kind), centred)
+    np.add.at(count, (owner, kind), 1.0)
+    others = own.sum(0) - own, count.sum(0) - count
+    mean = np.divide(others[0], others[1], out=np.zeros_like(own), where=others[1] > 0)
+    return np.asarray(mean[owner, kind])
 
 
 def _learner_rows(train: Half, test: Half, plan: Plan) -> tuple[Array, Array]:
@@ -262,7 +356,7 @@ def _parameter_gaps(theta: Array, train: Half, test: Half, phi: Array, unseen: A
     ).numpy()
     moments = (z * weight[:, None]).T @ z  # uniform pairs: proportional to M under a uniform reference
     away = theta - best
-    return np.asarray(np.einsum("cd,de,ce->c", away, moments, away) / (best @ moments @ best))
+    return np.asarray(np.einsum("cd,de,ce->c", away, moments, away) / max(float(best @ moments @ best), 1e-300))
 
 
 def stack(plan: Plan, results: Sequence[SeedResult]) -> Outcome:
@@ -280,15 +374,7 @@ def stack(plan: Plan, results: Sequence[SeedResult]) -> Outcome:
 
 def standard_rules(space: SpaceSettings, settings: DesignSettings) -> tuple[Rule, ...]:
     """The chosen design, its paper variant and every simple rule, under the same constraints."""
-    plain = SpaceSettings(dim=space.dim, normalize=False, pca="raw", length=False)
-    published = replace(
-        settings,
-        ridge=1e-3,
-        ridge_kind="absolute",
-        spread="free",
-        select="paper",
-        per_prompt=None,
-        generator_share=None,
-    )
-    rules = [Rule("design", "design", space, settings), Rule("paper", "design", plain, published)]
+    hgm = PRESETS["hgm"]
+    published = replace(hgm.design(settings), per_prompt=None, generator_share=None, max_length_difference=None)
+    rules = [Rule("design", "design", space, settings), Rule("paper", "design", hgm.space(space), published)]
     return (*rules, *(Rule(name, name, space, settings) for name in SIMPLE))

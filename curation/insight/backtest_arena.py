@@ -17,6 +17,7 @@ from curation.representation.features_file import FeatureTable
 Array = NDArray[np.float64]
 RewardKind = Literal["auto", "logit", "raw"]
 CLIP = 1e-4  # a known probability is kept this far from 0 and 1 before its logit is taken
+MOST_EXTREME = 1 / 3  # share of qualities that are exactly 0 or 1 from which `auto` takes them as they are
 LEAST_PROMPTS = 8  # below, two halves say nothing
 
 
@@ -96,9 +97,10 @@ def make_arena(
     """The part of a pool that can be tested on. tables: features of all its responses, in the pool's order.
 
     Quality comes before labels where both are known. reward `logit`: the logit of a quality that is a probability,
-    clipped to 1e-4; `auto`: logit where all values lie in [0, 1], else raw. temperature: labels are Bradley-Terry
-    draws on reward / temperature; None: 1 for logits, else the median reward difference of the pairs. Raises
-    BacktestError where too little is known.
+    clipped to 1e-4; `auto`: logit where all values lie in [0, 1] and fewer than a third are exactly 0 or 1 (verified
+    answers and shares of a few votes are no probabilities: their logit is the clip), else raw. temperature: labels are
+    Bradley-Terry draws on reward / temperature; None: 1 for logits, else the median reward difference of the pairs.
+    Raises BacktestError where too little is known.
     """
     chosen = source if source != "auto" else "quality" if truth.quality else "labels"
     if chosen == "quality":
@@ -125,7 +127,9 @@ def _by_quality(
         raise BacktestError(
             f"quality runs from {quality.min():g} to {quality.max():g}, so it is no probability; use --reward raw."
         )
-    logit = kind == "logit" or (kind == "auto" and quality.min() >= 0 and quality.max() <= 1)
+    extreme = float(np.mean((quality == 0) | (quality == 1)))
+    graded = bool(quality.min() >= 0 and quality.max() <= 1 and extreme < MOST_EXTREME)
+    logit = kind == "logit" or (kind == "auto" and graded)
     reward, unit = quality, "quality as given"
     if logit:
         inside = np.clip(quality, CLIP, 1 - CLIP)
@@ -194,26 +198,40 @@ def half_sizes(arena: Arena) -> tuple[int, int]:
     return prompts, int(counts[:prompts].sum())
 
 
-def half_of(arena: Arena, prompts: np.ndarray) -> Half:
-    """Some prompts of an arena, by rising number."""
+def half_of(arena: Arena, prompts: np.ndarray, *, rows: np.ndarray | None = None) -> Half:
+    """Some prompts of an arena, by rising number. rows: (N,) bool, its responses that are kept; None: all.
+
+    Prompts that keep no admissible pair drop out.
+    """
     prompts = np.sort(prompts)
     offsets = arena.pool.offsets()
     counts = np.array([prompt.n_pairs for prompt in arena.pool.prompts])
     starts = np.concatenate([[0], np.cumsum(counts)])
-    rows = np.concatenate([np.arange(offsets[x], offsets[x + 1]) for x in prompts])
+    span = {x: np.arange(offsets[x], offsets[x + 1]) for x in prompts.tolist()}
     pairs = np.concatenate([np.arange(starts[x], starts[x + 1]) for x in prompts])
-    pool = Pool(tuple(arena.pool.prompts[x] for x in prompts.tolist()), name=arena.pool.name)
+    entries = [arena.pool.prompts[x] for x in prompts.tolist()]
+    if rows is not None:
+        shrunk = [_restricted(entry, np.flatnonzero(rows[span[x]])) for x, entry in zip(span, entries, strict=True)]
+        span = {x: at[rows[at]] for (x, at), entry in zip(span.items(), shrunk, strict=True) if entry is not None}
+        prompts, entries = np.array(list(span), dtype=np.int64), [entry for entry in shrunk if entry is not None]
+        if not entries:
+            raise BacktestError("no prompt has two answers of the generators that are left; give more of them.")
+        first, second, owner = pair_ends(arena.pool)
+        kept = rows[first] & rows[second] & np.isin(owner, prompts)
+        pairs = np.flatnonzero(kept)
+    chosen = np.concatenate(list(span.values()))
+    pool = Pool(tuple(entries), name=arena.pool.name)
     first, second, owner = pair_ends(pool)
     return Half(
         pool=pool,
-        tables=tuple(_rows_of(table, rows) for table in arena.tables),
+        tables=tuple(_rows_of(table, chosen) for table in arena.tables),
         prompts=prompts,
-        rows=rows,
+        rows=chosen,
         first=first,
         second=second,
         owner=owner,
         probability=arena.probability[pairs],
-        reward=arena.reward[rows],
+        reward=arena.reward[chosen],
     )
 
 

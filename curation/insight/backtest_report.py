@@ -20,7 +20,8 @@ ARRAYS = ("reward_error", "gap", "gap_error", "accuracy", "accuracy_error")
 REFERENCES = ("uniform", "farthest", "farthest_fisher")
 DECLARED = (
     "Declared before looking: reward at equal KL on prompts no batch saw, design minus uniform, averaged over the "
-    "budgets; one-sided test at 1 % with errors over prompts and seeds."
+    "budgets; one-sided test at 1 % with errors over prompts and seeds, passed on the outcomes as they are and with "
+    "the nuisance (length, unless said) taken out."
 )
 
 
@@ -138,7 +139,7 @@ def make_report(
     means = clustered_means(np.concatenate([gained.reshape(seeds, main, prompts), ladder], axis=1), omega)
     drawn = means.draws(DRAWS, np.random.default_rng([seed, 11]))
     differences = _differences(outcome, means, references)
-    steps, smooth, drawn_smooth = _uniform_curve(outcome, means.value, drawn)
+    steps, smooth, drawn_smooth = uniform_curve(outcome, means.value, drawn)
     curves = []
     for k, name in enumerate(outcome.names):
         place = slice(k * budgets, (k + 1) * budgets)
@@ -164,7 +165,7 @@ def verdict(design: str, differences: tuple[Difference, ...], curve: Curve) -> s
     """One sentence: the declared test, then how the design stands to the simple rules."""
     by = {d.reference: d for d in differences if d.rule == design and d.budget is None}
     test, worth = by["uniform"], curve.mean_multiple
-    figures = f"{test.interval.text()} in reward, p {_p(test.p)}"
+    figures = _test(test)
     rivals = [_standing(by[name]) for name in REFERENCES[1:] if name in by]
     against = f"; {' and '.join(rivals)}" if rivals else ""
     if test.p < LEVEL:
@@ -172,6 +173,28 @@ def verdict(design: str, differences: tuple[Difference, ...], curve: Curve) -> s
     if test.interval.high < 0:
         return f"No design is better: uniform sampling is ahead of this one here ({figures}){against}."
     return f"No design is better: uniform sampling is as good here as far as this test can tell ({figures}){against}."
+
+
+def joint_verdict(given: Report, without: Report, nuisance: str) -> str:
+    """The declared verdict on both outcomes: as they are, and with the judge's liking for the nuisance taken out."""
+    if given.ahead and without.ahead:
+        test = without.difference("design", "uniform")
+        return f"{given.verdict} With {nuisance} taken out it is ahead too ({_test(test)})."
+    if given.ahead:
+        return (
+            f"Ahead of uniform sampling only while the judge's liking for {nuisance} counts "
+            f"({_test(given.difference('design', 'uniform'))}). With {nuisance} taken out: {without.verdict}"
+        )
+    if without.ahead:
+        return (
+            f"Ahead of uniform sampling only with {nuisance} taken out "
+            f"({_test(without.difference('design', 'uniform'))}). On the outcomes as they are: {given.verdict}"
+        )
+    return f"{given.verdict} With {nuisance} taken out the same ({_test(without.difference('design', 'uniform'))})."
+
+
+def _test(difference: Difference) -> str:
+    return f"{difference.interval.text()} in reward, p {_p(difference.p)}"
 
 
 def _p(p: float) -> str:
@@ -216,7 +239,7 @@ def _differences(outcome: Outcome, means: Means, references: tuple[str, ...]) ->
     return tuple(found)
 
 
-def _uniform_curve(outcome: Outcome, value: Array, drawn: Array) -> tuple[Array, Array, Array]:
+def uniform_curve(outcome: Outcome, value: Array, drawn: Array) -> tuple[Array, Array, Array]:
     """Labels, and reward of uniform sampling made monotone: of the estimate (r,) and of every draw (draws, r)."""
     budgets = len(outcome.budgets)
     start = outcome.rule("uniform") * budgets

@@ -64,7 +64,7 @@ def coverage(
     mu, U = fisher_directions(criterion)
     uniform = feasible.uniform_information()
     basis = torch.as_tensor(U, device=geometry.device)
-    prior = float(criterion.prior.diagonal().mean())
+    prior = _along(basis, criterion.prior)
     ceiling = _ceilings(feasible, basis, mu)
     batch_values, batch_vectors = torch.linalg.eigh(batch_information)
     return Coverage(
@@ -80,7 +80,7 @@ def coverage(
         spectrum_design=_spectrum(design_information),
         spectrum_uniform=_spectrum(uniform),
         overlap=(batch_vectors.flip(1).T @ basis).square().cpu().numpy(),
-        prior=prior,
+        prior=float(prior.mean()),
         unteachable=np.flatnonzero((ceiling < prior) & (mu > mu.mean())),
     )
 
@@ -128,7 +128,7 @@ def direction_pairs(
     _, U = fisher_directions(criterion)
     factor = criterion.at(information).factor
     direction = torch.as_tensor(U[:, k : k + 1], device=geometry.device)
-    values = geometry.linear(torch.cholesky_solve(direction, factor)[:, 0].contiguous())
+    values = geometry.plain.linear(torch.cholesky_solve(direction, factor)[:, 0].contiguous())
     high, low = values.topk(min(top, len(values))), (-values).topk(min(top, len(values)))
     up, down = high.values > 0, low.values > 0
     return DirectionPairs(

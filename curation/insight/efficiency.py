@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
+import numpy as np
 import torch
 from scipy.optimize import brentq
 from torch import Tensor
 
 from curation.design.criterion import Criterion
 from curation.design.geometry import Geometry
+
+DRAWS = 6  # uniform batches of every size
+MOST_DRAWN = 4096  # labels: beyond, expectation and draw agree
 
 
 @dataclass(frozen=True)
@@ -39,13 +44,25 @@ class LabelEquivalent:
 
 
 def label_equivalent(
-    criterion: Criterion, geometry: Geometry, batch_information: Tensor, budget: float
+    criterion: Criterion,
+    geometry: Geometry,
+    batch_information: Tensor,
+    budget: float,
+    *,
+    draws: int = DRAWS,
+    seed: int = 0,
 ) -> LabelEquivalent:
     """n' with T(n', uniform) = T(budget, batch), T(n, D) = tr(M (n Sigma_D + rho I)^-1), rho of the present design.
 
-    batch_information: (d, d), labels counted 1 / budget each. Uniform: any admissible pair with equal chance.
+    batch_information: (d, d), labels counted 1 / budget each. Uniform: any admissible pair with equal chance. Drawn
+    against drawn: T(n', uniform) is the mean over `draws` uniform batches, because under a light ridge a batch of fewer
+    labels than dimensions stands far behind its own expectation. Past MOST_DRAWN labels, or past the pool's pairs, and
+    with draws = 0, it is that of the expected Sigma, which large batches reach.
     """
     target = criterion.value(batch_information) / budget
+    drawn = _drawn_equivalent(criterion, geometry, target, budget, draws, seed) if draws else None
+    if drawn is not None:
+        return LabelEquivalent(drawn, budget)
     prior = criterion.prior * budget
     factor = torch.linalg.cholesky(prior)
     half = torch.linalg.solve_triangular(factor, geometry.uniform_information(), upper=False)
@@ -63,3 +80,27 @@ def label_equivalent(
     if excess(low) < 0:
         return LabelEquivalent(0.0, budget)
     return LabelEquivalent(math.exp(float(brentq(excess, low, high, xtol=1e-12))), budget)
+
+
+def _drawn_equivalent(
+    criterion: Criterion, geometry: Geometry, target: float, budget: float, draws: int, seed: int
+) -> float | None:
+    """Labels at which uniform batches reach T = target on average; None where that takes more than may be drawn.
+
+    Every draw is one order of pairs whose beginnings are its batches, so that T falls with the labels.
+    """
+    top = min(geometry.pairs, MOST_DRAWN)
+    sizes = np.unique(np.geomspace(1, top, 48).round().astype(int))
+    rng = np.random.default_rng([seed, 23])
+    scaled = replace(criterion, prior=criterion.prior * budget)
+    mean = np.zeros(len(sizes))
+    for _ in range(draws):
+        order = torch.as_tensor(rng.choice(geometry.pairs, size=top, replace=False), device=geometry.device)
+        information = torch.zeros_like(criterion.prior)
+        for k, (start, stop) in enumerate(pairwise([0, *sizes.tolist()])):
+            block = order[start:stop]
+            information = information + geometry.information_of(block, torch.ones_like(block, dtype=information.dtype))
+            mean[k] += scaled.value(information) / draws
+    if mean[-1] > target:
+        return None
+    return float(np.exp(np.interp(-target, -mean, np.log(sizes))))

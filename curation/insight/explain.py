@@ -22,7 +22,8 @@ class Explanations:
     """Figures of m pairs, each (m,) unless said; directions, shares: (m, 3).
 
     score: information over that of the design's average label. margin: over the pair's own threshold. leverage:
-    z' S^-1 z of the batch. drop_cost: rise of f when one label of it is dropped, as a fraction of f.
+    z' S^-1 z of the batch, times the pair's factor. feature_distance: |z|, whatever the factor. drop_cost: rise of f
+    when one label of it is dropped, as a fraction of f.
     """
 
     pairs: np.ndarray
@@ -105,7 +106,7 @@ def explain(
         margin=margin,
         leverage=leverage.cpu().numpy(),
         drop_cost=(_drop(q, leverage, feasible.labels) / point.value).cpu().numpy(),
-        feature_distance=z.norm(dim=1).cpu().numpy(),
+        feature_distance=geometry.differences(pairs).norm(dim=1).cpu().numpy(),
         directions=np.pad(top.indices.cpu().numpy(), ((0, 0), (0, missing))),
         shares=np.pad(shares.cpu().numpy(), ((0, 0), (0, missing))),
     )
@@ -125,7 +126,7 @@ def drop_price(
     """
     if not len(vectors):
         return 0.0
-    labels = torch.ones(len(vectors)) if copies is None else torch.as_tensor(copies)
+    labels = torch.ones(len(vectors), dtype=torch.float64) if copies is None else torch.as_tensor(copies)
     V = vectors * (labels.to(vectors) / budget).sqrt()[:, None]
     point = criterion.at(batch_information)
     solved = torch.cholesky_solve(V.T, point.factor).T  # rows S^-1 v

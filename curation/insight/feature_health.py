@@ -157,7 +157,7 @@ def unteachable(
     admissible pairs say least are found by a generalised eigenproblem; one counts as untaught where the best feasible
     design for it says less than UNTAUGHT of what a random pair of the Fisher's candidates would, 2 u' M u.
     """
-    geometry = feasible.geometry
+    geometry = feasible.geometry.plain  # what pairs differ in, whatever a label of them is worth
     values, vectors = scipy.linalg.eigh(fisher)
     keep = values > 1e-8 * values[-1]
     half = vectors[:, keep] / np.sqrt(values[keep])
@@ -199,7 +199,7 @@ def unteachable(
 
 def _wanting(phi: NDArray[np.float64], directions: Sequence[NDArray[np.float64]], feasible: Feasible) -> list[int]:
     """Prompts by falling need: what their candidates differ along the directions, where no admissible pair does."""
-    geometry = feasible.geometry
+    geometry = feasible.geometry.plain
     offsets = geometry.offsets
     along = np.stack([phi @ u for u in directions], axis=1)  # centred within prompts as phi is
     counts = np.diff(offsets)

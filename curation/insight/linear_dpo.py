@@ -7,7 +7,9 @@ cross-validation over the batch's own prompts, on a fixed grid. Many batches are
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -42,6 +44,48 @@ class LinearFit:
     held_out: np.ndarray
 
 
+class Objective(Protocol):
+    """A convex loss of models (B, F, D) on shared rows, as Newton's method sees it.
+
+    logits: whatever the rest needs of the parameters, worked out once a step. data_loss, loss: (B, F), without and
+    with the penalty, inf where parameters are not allowed. gradient: (B, F, D). hessian: (B, F, D, D). All but
+    data_loss with the penalty.
+    """
+
+    def logits(self, parameters: Tensor) -> Tensor: ...
+    def data_loss(self, logits: Tensor, parameters: Tensor) -> Tensor: ...
+    def loss(self, logits: Tensor, parameters: Tensor) -> Tensor: ...
+    def gradient(self, logits: Tensor, parameters: Tensor) -> Tensor: ...
+    def hessian(self, logits: Tensor, parameters: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Logistic:
+    """sum_e [trials softplus(theta'z) - wins theta'z] + ridge / 2 |theta|^2. z: (B, n, d). wins, trials: (B, F, n)."""
+
+    z: Tensor
+    wins: Tensor
+    trials: Tensor
+    ridge: float
+
+    def logits(self, parameters: Tensor) -> Tensor:
+        return parameters @ self.z.transpose(1, 2)
+
+    def data_loss(self, logits: Tensor, parameters: Tensor) -> Tensor:
+        return (self.trials * torch.nn.functional.softplus(logits) - self.wins * logits).sum(-1)
+
+    def loss(self, logits: Tensor, parameters: Tensor) -> Tensor:
+        return self.data_loss(logits, parameters) + 0.5 * self.ridge * parameters.square().sum(-1)
+
+    def gradient(self, logits: Tensor, parameters: Tensor) -> Tensor:
+        return (self.trials * torch.sigmoid(logits) - self.wins) @ self.z + self.ridge * parameters
+
+    def hessian(self, logits: Tensor, parameters: Tensor) -> Tensor:
+        mean, rows = torch.sigmoid(logits), self.z[:, None]
+        eye = self.ridge * torch.eye(self.z.shape[2], dtype=self.z.dtype, device=self.z.device)
+        return rows.transpose(2, 3) @ ((self.trials * mean * (1 - mean))[..., None] * rows) + eye
+
+
 def fit_linear_dpo(
     batches: Batches, *, rng: np.random.Generator, ridges: tuple[float, ...] = RIDGES, folds: int = FOLDS
 ) -> LinearFit:
@@ -50,27 +94,47 @@ def fit_linear_dpo(
     Minimises sum_e [-wins log s(theta'z) - (trials - wins) log s(-theta'z)] + ridge / 2 |theta|^2, s the logistic
     function. rng: deals prompts to folds, every prompt whole. Ties go to the stiffer ridge.
     """
-    z, back = _shortened(batches.vectors)
-    trials = batches.trials
-    fold = torch.as_tensor(deal_folds(batches.groups, folds, rng), device=z.device)
-    count = trials if batches.weights is None else trials * batches.weights
+    z, back = shortened(batches.vectors)
+    count = batches.trials if batches.weights is None else batches.trials * batches.weights
     wins = batches.wins if batches.weights is None else batches.wins * batches.weights
-    held = fold[:, None, :] == torch.arange(folds, device=z.device)[None, :, None]  # (B, F, n)
-    keep = torch.cat([~held, torch.ones_like(held[:, :1])], 1).to(z.dtype)  # the last model sees everything
-    theta = torch.zeros(len(z), folds + 1, z.shape[2], dtype=z.dtype, device=z.device)
-    losses, whole = [], []
+
+    def objective(seen: Tensor, ridge: float) -> Logistic:
+        return Logistic(z, seen * wins[:, None], seen * count[:, None], ridge)
+
+    fold = torch.as_tensor(deal_folds(batches.groups, folds, rng), device=z.device)
+    start = torch.zeros(len(z), folds + 1, z.shape[2], dtype=z.dtype, device=z.device)
+    chosen, best, held_out = cross_validated(objective, start, fold, count.sum(1), ridges=ridges)
+    return LinearFit(lengthened(chosen, back), np.asarray(ridges)[best], held_out)
+
+
+def cross_validated(
+    objective: Callable[[Tensor, float], Objective],
+    start: Tensor,
+    fold: Tensor,
+    labels: Tensor,
+    *,
+    ridges: tuple[float, ...],
+) -> tuple[Tensor, np.ndarray, np.ndarray]:
+    """Parameters (B, D) fitted to everything at the ridge that predicts held-out folds best, the place (B,) of that
+    ridge, and the held-out loss per label at every ridge, (B, R). Ties go to the first ridge.
+
+    objective: of the labels seen, a mask (B, F, n), and a ridge. start: (B, folds + 1, D), the last model sees all.
+    fold: (B, n) of every row. labels: (B,). ridges: falling, so that every fit starts from a stiffer one.
+    """
+    folds = start.shape[1] - 1
+    held = fold[:, None, :] == torch.arange(folds, device=start.device)[None, :, None]  # (B, F, n)
+    seen = torch.cat([~held, torch.ones_like(held[:, :1])], 1).to(start.dtype)
+    aside = held.to(start.dtype)
+    parameters, losses, whole = start, [], []
     for ridge in ridges:
-        theta = _minimise(z, keep * wins[:, None], keep * count[:, None], ridge, theta)
-        logits = theta[:, :-1] @ z.transpose(1, 2)
-        loss = count[:, None] * torch.nn.functional.softplus(logits) - wins[:, None] * logits
-        losses.append((loss * held).sum((1, 2)) / count.sum(1))
-        whole.append(theta[:, -1])
+        parameters = minimise(objective(seen, ridge), parameters)
+        test, models = objective(aside, ridge), parameters[:, :-1]
+        losses.append(test.data_loss(test.logits(models), models).sum(1) / labels)
+        whole.append(parameters[:, -1])
     held_out = torch.stack(losses, 1)
     best = held_out.argmin(1)
-    chosen = torch.stack(whole, 1)[torch.arange(len(z)), best]
-    if back is not None:
-        chosen = (back @ chosen[..., None])[..., 0]
-    return LinearFit(chosen, np.asarray(ridges)[best.cpu().numpy()], held_out.cpu().numpy())
+    chosen = torch.stack(whole, 1)[torch.arange(len(start)), best]
+    return chosen, best.cpu().numpy(), held_out.cpu().numpy()
 
 
 def best_linear_reward(vectors: Tensor, probability: Tensor, weights: Tensor, *, ridge: float = 1e-3) -> Tensor:
@@ -79,9 +143,9 @@ def best_linear_reward(vectors: Tensor, probability: Tensor, weights: Tensor, *,
     vectors: (m, d). probability: (m,) that the first wins. weights: (m,) of each pair, summing to m. ridge: per
     coordinate, tiny, only so that a direction in which no pair differs stays at zero.
     """
-    z = vectors[None]
     start = torch.zeros(1, 1, vectors.shape[1], dtype=vectors.dtype, device=vectors.device)
-    return _minimise(z, (weights * probability)[None, None], weights[None, None], ridge * len(vectors), start)[0, 0]
+    wins, trials = (weights * probability)[None, None], weights[None, None]
+    return minimise(Logistic(vectors[None], wins, trials, ridge * len(vectors)), start)[0, 0]
 
 
 def deal_folds(groups: np.ndarray, folds: int, rng: np.random.Generator) -> np.ndarray:
@@ -94,7 +158,7 @@ def deal_folds(groups: np.ndarray, folds: int, rng: np.random.Generator) -> np.n
     return out
 
 
-def _shortened(z: Tensor) -> tuple[Tensor, Tensor | None]:
+def shortened(z: Tensor) -> tuple[Tensor, Tensor | None]:
     """Rows (B, n, d) in the n dimensions that they span, with the way back (B, d, n), where n is below d.
 
     The ridge keeps theta in the span of the rows, so nothing is lost.
@@ -105,42 +169,37 @@ def _shortened(z: Tensor) -> tuple[Tensor, Tensor | None]:
     return rest.transpose(1, 2).contiguous(), basis
 
 
-def _minimise(z: Tensor, wins: Tensor, trials: Tensor, ridge: float, start: Tensor) -> Tensor:
-    """Newton's method for models (B, F, d) on shared rows z (B, n, d); wins, trials: (B, F, n).
+def lengthened(theta: Tensor, back: Tensor | None) -> Tensor:
+    """theta (B, d) of what `shortened` gave, in the dimensions it started from."""
+    return theta if back is None else (back @ theta[..., None])[..., 0]
+
+
+def minimise(objective: Objective, start: Tensor) -> Tensor:
+    """Newton's method for models (B, F, D) at once, from parameters that are allowed.
 
     Each Hessian serves a few steps, because its construction is the dear part. A step that raises a model's loss is
-    halved for that model.
+    shortened for that model.
     """
-    theta = start
-    rows, columns = z[:, None], z.transpose(1, 2)
-    eye = ridge * torch.eye(z.shape[2], dtype=z.dtype, device=z.device)
-    logits = theta @ columns
-    loss = _loss(logits, wins, trials, theta, ridge)
+    parameters = start
+    logits = objective.logits(parameters)
+    loss = objective.loss(logits, parameters)
     for _ in range(ROUNDS):
-        mean = torch.sigmoid(logits)
-        hessian = rows.transpose(2, 3) @ ((trials * mean * (1 - mean))[..., None] * rows) + eye
-        factor = torch.linalg.cholesky_ex(hessian).L
+        factor = torch.linalg.cholesky_ex(objective.hessian(logits, parameters)).L
         for _ in range(CHORDS):
-            gradient = (trials * torch.sigmoid(logits) - wins) @ z + ridge * theta
-            step = torch.cholesky_solve(gradient[..., None], factor)[..., 0]
+            step = torch.cholesky_solve(objective.gradient(logits, parameters)[..., None], factor)[..., 0]
             scale = torch.ones_like(loss)
             for _ in range(8):
-                moved = theta - scale[..., None] * step
-                moved_logits = moved @ columns
-                moved_loss = _loss(moved_logits, wins, trials, moved, ridge)
+                moved = parameters - scale[..., None] * step
+                moved_logits = objective.logits(moved)
+                moved_loss = objective.loss(moved_logits, moved)
                 worse = moved_loss > loss + 1e-12 * loss.abs()
                 if not bool(worse.any()):
                     break
                 scale = torch.where(worse, scale / 4, scale)
-            better = (moved_loss <= loss)[..., None]
-            theta, logits = torch.where(better, moved, theta), torch.where(better, moved_logits, logits)
+            better = moved_loss <= loss
+            parameters = torch.where(better[..., None], moved, parameters)
+            logits = torch.where(better.view(*better.shape, *[1] * (logits.ndim - 2)), moved_logits, logits)
             loss = torch.minimum(loss, moved_loss)
-            if float(step.abs().max()) <= TOLERANCE * max(float(theta.abs().max()), 1e-3):
-                return theta
-    return theta
-
-
-def _loss(logits: Tensor, wins: Tensor, trials: Tensor, theta: Tensor, ridge: float) -> Tensor:
-    """Penalised loss of each model, (B, F)."""
-    fit = (trials * torch.nn.functional.softplus(logits) - wins * logits).sum(-1)
-    return fit + 0.5 * ridge * theta.square().sum(-1)
+            if float(step.abs().max()) <= TOLERANCE * max(float(parameters.abs().max()), 1e-3):
+                return parameters
+    return parameters

@@ -30,7 +30,7 @@ def map_frame(
     """
     weights = design.weights.cpu().numpy()
     pairs = sample_pairs(geometry, weights, batch_pairs, limit=limit, seed=seed)
-    z = geometry.vectors(pairs).cpu().numpy()
+    z = geometry.differences(pairs).cpu().numpy()
     projection = project_pairs(z, seed=seed)
     frame = pair_table(pool, geometry, pairs)
     _, U = fisher_directions(criterion)

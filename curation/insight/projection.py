@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,9 +47,9 @@ def project_pairs(vectors: np.ndarray, *, seed: int = 0, neighbors: int = 15, mi
     distance = mirror_distance(vectors)
     if m < FEWEST or float(distance.max()) == 0.0:
         return Projection(_classical(distance), f"classical scaling ({m} pairs are too few for UMAP)")
-    import umap
+    with _torch_threads_kept(), warnings.catch_warnings():
+        import umap
 
-    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         mapper = umap.UMAP(
             metric="precomputed",
@@ -58,6 +60,18 @@ def project_pairs(vectors: np.ndarray, *, seed: int = 0, neighbors: int = 15, mi
         )
         coordinates = np.asarray(mapper.fit_transform(distance), dtype=float)
     return Projection(coordinates, f"UMAP, {min(neighbors, m - 1)} neighbours, minimum distance {min_dist:g}")
+
+
+@contextmanager
+def _torch_threads_kept() -> Iterator[None]:
+    """numba's thread pool raises torch's number of threads for good, and what is fitted after it differs in bits."""
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _classical(distance: np.ndarray) -> np.ndarray:

@@ -52,6 +52,7 @@ def text_findings(pool: Pool, report: PoolReport) -> list[Finding]:
         _named(entries, refuses, "refusals", "note", "refusals",
                "begin as a refusal does (English phrases only)",
                "Keep them where refusing is what the labels are about; otherwise drop them, or set quotas by stratum."),
+        _zero_characters(pool),
         *_across_prompts(pool),
     ]  # fmt: skip
     order = {"warning": 0, "note": 1}
@@ -186,6 +187,27 @@ def _empty_prompts(report: PoolReport) -> Finding | None:
         unit="prompts",
         remedy="Drop them, or mend the export that lost their text.",
         examples=tuple((x,) for x in report.empty_prompts[:EXAMPLES]),
+    )
+
+
+def _zero_characters(pool: Pool) -> Finding | None:
+    found = [
+        (p.prompt_id, *names)
+        for p in pool.prompts
+        if (names := [r.response_id for r in p.responses if "\0" in r.text]) or "\0" in prompt_text(p.prompt)
+    ]
+    if not found:
+        return None
+    return Finding(
+        key="nul",
+        severity="warning",
+        title="Zero characters in texts",
+        sentence=f"{len(found):,} of {len(pool.prompts):,} prompts hold the character U+0000 in a text, which "
+        "labelling tools with a PostgreSQL database refuse and spreadsheets cut off.",
+        value=float(len(found)),
+        unit="prompts",
+        remedy="Take the character out of the pool before a batch is made of it: the texts are part of the batch.",
+        examples=tuple(found[:EXAMPLES]),
     )
 
 

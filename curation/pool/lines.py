@@ -6,34 +6,32 @@ Compression and Parquet are told by the first bytes, text formats by the file na
 
 from __future__ import annotations
 
-import csv
-import gzip
 import io
 import json
 import re
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
-import zstandard
 
+from curation.columns import EXPANSION_FLOOR as EXPANSION_FLOOR
+from curation.columns import ExpansionError, check_parquet, expansion_limit, unpacked_bytes
 from curation.errors import PoolError
+from curation.pool.csv_rows import CsvHeaderError, CsvTable
+from curation.pool.json_shapes import is_part_or_wrapper, repeated_key, whole_items
+from curation.pool.packed import PACKINGS, ZIP, is_workbook, open_stream, packed_name
 from curation.pool.schema import RAW_CLIP, canonical_json
+from curation.pool.workbook import workbook_cells
 
-EXPANSION = 100  # times its size that compressed text may grow; real pools grow 3 to 20 times
-EXPANSION_FLOOR = 64 << 20  # bytes that any file may grow to
-_ZSTD_CHUNK = 1024  # bytes read at once: one of them can stand for 32 KiB
-_GZIP, _ZSTD, _PARQUET = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1"
-_WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_PARQUET, _OLD_EXCEL = b"PAR1", b"\xd0\xcf\x11\xe0"
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
-_CHUNK = 1 << 20
+REMEDY = "close other programs, or write it again in smaller parts"
+DEEPEST = 100  # brackets within brackets: what is read is walked by recursion later on
 
 
 @dataclass(frozen=True)
@@ -56,21 +54,25 @@ class Row:
 
 
 def container_of(path: Path) -> str:
-    """jsonl, json, csv, parquet or arrow, by first bytes and name. Raises PoolError: unreadable, empty, misnamed."""
+    """jsonl, json, csv, parquet, arrow or xlsx, by first bytes and name. Raises PoolError: unreadable, misnamed."""
     head = _head(path)
     if head.startswith(_PARQUET):
         return "parquet"
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    if suffixes and suffixes[-1] in {".gz", ".zst"}:
-        expected = _GZIP if suffixes[-1] == ".gz" else _ZSTD
-        if not head.startswith(expected):
-            kind = "gzip" if suffixes[-1] == ".gz" else "zstd"
-            raise PoolError(f"{path} is named {suffixes[-1]} but is not {kind} data; rename it or compress it again.")
-        suffixes.pop()
-    last = suffixes[-1] if suffixes else ""
+    if head.startswith(_OLD_EXCEL):
+        raise PoolError(f"{path} is an old Excel workbook; save it as .xlsx or as CSV (UTF-8).")
+    if head.startswith(ZIP) and is_workbook(path):
+        return "xlsx"
+    kind = next((ending for ending, (first, _) in PACKINGS.items() if head.startswith(first)), "")
+    named = path.suffix.lower()
+    if named in PACKINGS and named != kind:
+        name = PACKINGS[named][1]
+        raise PoolError(f"{path} is named {named} but is not {name} data; rename it or compress it again.")
+    if named in (".xlsx", ".xls"):
+        raise PoolError(f"{path} is named {named} but is no Excel workbook; name it for what it is, or save it again.")
+    last = Path(packed_name(path, kind) if kind else path.name).suffix.lower()
     if last == ".parquet":
         raise PoolError(f"{path} is named .parquet but does not begin as a Parquet file; write it again.")
-    if last == ".arrow":
+    if last in {".arrow", ".feather"}:
         return "arrow"
     if last in {".csv", ".tsv"}:
         return "csv"
@@ -89,9 +91,9 @@ def read_rows(path: Path) -> Iterator[Row]:
         return _arrow_rows(path)
     if container == "csv":
         return _csv_rows(path)
-    if container == "json":
-        return _json_rows(path)
-    return _jsonl_rows(path)
+    if container == "xlsx":
+        return _workbook_rows(path)
+    return _json_rows(path, named=container == "json")
 
 
 def _head(path: Path) -> bytes:
@@ -108,80 +110,6 @@ def _head(path: Path) -> bytes:
 
 
 # Text ----------------------------------------------------------------------------------------------------------------
-
-
-class _ZstdReader(io.RawIOBase):
-    """Decompressed bytes of a zstd file of any number of frames. zstandard's own reader ends quietly when cut off."""
-
-    def __init__(self, raw: BinaryIO) -> None:
-        self._raw, self._left, self._ready = raw, b"", memoryview(b"")
-        self._frame: Any = None
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while not self._ready:
-            data = self._left or self._raw.read(_ZSTD_CHUNK)
-            if not data:
-                if self._frame is not None:
-                    raise EOFError("the last zstd frame is cut off")
-                return 0
-            if self._frame is None:
-                self._frame = zstandard.ZstdDecompressor().decompressobj()
-            self._ready = memoryview(self._frame.decompress(data))
-            self._left = self._frame.unused_data if self._frame.eof else b""
-            if self._frame.eof:
-                self._frame = None
-        size = min(len(buffer), len(self._ready))
-        buffer[:size], self._ready = self._ready[:size], self._ready[size:]
-        return size
-
-
-class _Bounded(io.RawIOBase):
-    """A stream that refuses to give more than `most` bytes: a small file may not fill memory or disk."""
-
-    def __init__(self, inner: Any, path: Path, most: int) -> None:
-        self._inner, self._path, self._most, self._given = inner, path, most, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        size = int(self._inner.readinto(buffer) or 0)
-        self._given += size
-        if self._given > self._most:
-            raise PoolError(
-                f"{self._path} expands to more than {self._most >> 20:,} MiB, far more than pools of text do; if you "
-                "trust it, unpack it yourself and open the plain file."
-            )
-        return size
-
-
-@contextmanager
-def open_stream(path: Path) -> Iterator[io.BufferedReader]:
-    """Decompressed bytes of a text file. Raises PoolError when the compressed data is damaged or cut off, or UTF-16."""
-    with path.open("rb") as raw:
-        magic = raw.read(4)
-        raw.seek(0)
-        inner: Any = raw
-        if magic.startswith(_GZIP):
-            inner = gzip.GzipFile(fileobj=raw)
-        elif magic == _ZSTD:
-            inner = _ZstdReader(raw)
-        if inner is not raw:
-            inner = _Bounded(inner, path, max(EXPANSION_FLOOR, EXPANSION * path.stat().st_size))
-        stream = inner if inner is raw else io.BufferedReader(inner, _CHUNK)
-        try:
-            _refuse_wide(path, stream.peek(256)[:256])
-            yield stream
-        except (EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError) as error:
-            raise PoolError(f"{path} holds damaged or cut-off compressed data ({error}); copy it again.") from error
-
-
-def _refuse_wide(path: Path, head: bytes) -> None:
-    if head.startswith(_WIDE_MARKS) or head.count(0) > len(head) // 4:
-        raise PoolError(f"{path} looks like UTF-16 or UTF-32 (byte offset 0: {head[:4].hex(' ')}); save it as UTF-8.")
 
 
 class _Encoding:
@@ -237,17 +165,32 @@ def parse_object(text: str, line: int) -> Row:
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
-        return Row(line, {}, source=text, error=f"invalid JSON: {error.msg} at character {error.pos + 1}")
+        hint = _hint(text, error)
+        return Row(line, {}, source=text, error=f"invalid JSON: {error.msg} at character {error.pos + 1}{hint}")
     except (ValueError, RecursionError) as error:  # an integer of thousands of digits; brackets nested too deeply
         return Row(line, {}, source=text, error=f"invalid JSON: {error}")
+    if isinstance(value, dict) and any(text.count(f'"{key}"') > 1 for key in value):
+        twice = repeated_key(text)
+        if twice is not None:
+            return Row(line, {}, source=text, error=f"the key {twice!r} stands twice in it; leave one")
     return _object_row(value, line, source=text, suspicious=bool(_SURROGATE.search(text)))
+
+
+def _hint(text: str, error: json.JSONDecodeError) -> str:
+    if error.msg == "Extra data" and text[error.pos :].strip() == ",":
+        return "; a comma stands after the row: take it away"
+    if text.startswith("{'"):
+        return "; it is a Python dictionary, not JSON: write names and texts in double quotes (json.dumps)"
+    return ""
 
 
 def _object_row(value: Any, line: int, *, source: str | None = None, suspicious: bool = False) -> Row:
     if not isinstance(value, dict):
-        shown = canonical_json(value) if source is None else source
+        shown = ("" if _deep(value) else canonical_json(value)) if source is None else source
         kind = {list: "a list", str: "text", type(None): "null"}.get(type(value), "a single value")
         return Row(line, {}, source=shown, error=f"not an object but {kind}")
+    if _deep(value):
+        return Row(line, {}, source=source or "", error=f"brackets are nested more than {DEEPEST} deep")
     if suspicious:
         try:
             canonical_json(value).encode("utf-8")
@@ -258,122 +201,139 @@ def _object_row(value: Any, line: int, *, source: str | None = None, suspicious:
     return Row(line, value, source=source)
 
 
-def _json_rows(path: Path) -> Iterator[Row]:
-    """A JSON array of objects; a .json file that does not begin with [ is read as JSON Lines."""
+def _deep(value: Any) -> bool:
+    """Whether a JSON value is nested deeper than DEEPEST."""
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(DEEPEST):
+        level = [
+            part
+            for each in level
+            for part in (each.values() if isinstance(each, dict) else each)
+            if isinstance(part, dict | list)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _json_rows(path: Path, *, named: bool) -> Iterator[Row]:
+    """JSON Lines; or rows that are written otherwise (an array, a wrapper, columns, objects over several lines), when
+    the first line shows it. named: the file is called .json, so that a broken array is an error of the file."""
     with open_stream(path) as stream:
-        array = stream.peek(256)[:256].removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
-        data = stream.read() if array else b""
-    if not array:
+        data = b""
+        while not data.strip():
+            line = stream.readline()
+            data += line
+            if not line:
+                break
+        first = data.decode("utf-8-sig", "replace").strip()
+        whole = is_part_or_wrapper(first, lambda: bool(stream.peek(1)[:1]), named=named)
+        data += stream.read() if whole else b""
+    items = whole_items(path, data, array=named and first.startswith("[")) if whole else None
+    if items is None:
         yield from _jsonl_rows(path)
         return
-    try:
-        text = data.decode("utf-8-sig")
-        items = json.loads(text)
-    except UnicodeDecodeError as error:
-        raise PoolError(f"{path} is not UTF-8 at byte offset {error.start}; save it as UTF-8.") from error
-    except json.JSONDecodeError as error:
-        raise PoolError(f"{path} is not valid JSON: {error.msg} at line {error.lineno}; write it again.") from error
-    except (ValueError, RecursionError) as error:
-        raise PoolError(f"{path} is not valid JSON: {error}; write it again.") from error
-    suspicious = bool(_SURROGATE.search(text))
-    for number, item in enumerate(items, start=1):
-        yield _object_row(item, number, suspicious=suspicious)
+    for number, (item, error, where) in enumerate(items, start=1):
+        row = Row(number, {}, source=str(item), error=error) if error else _object_row(item, number, suspicious=True)
+        yield replace(row, where=where) if where else row
 
 
 def _csv_rows(path: Path) -> Iterator[Row]:
     """Rows of a CSV with a header; commas, semicolons or tabs. Raises PoolError for a repeated column."""
     encoding = _Encoding(path)
-    csv.field_size_limit(2**31 - 1)  # answers may be longer than the default of 131,072 characters
     with open_stream(path) as stream:
         text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
-        yield from _csv_cells(path, text, encoding)
+        try:
+            table = CsvTable(text)
+        except CsvHeaderError as error:
+            raise PoolError(f"{path}: {error}") from error
+        for row in table:
+            if row.error is not None:
+                problem: str | None = f"invalid CSV from file line {row.begins} on: {row.error}"
+            else:
+                problem = encoding.see(table.separator.join(row.cells), place=f"row {row.number}")
+            if not problem and len(row.cells) != len(table.header):
+                problem = f"has {len(row.cells)} cells where the header has {len(table.header)}"
+            if problem:
+                yield Row(row.number, {}, _shown(table.source()), error=problem, textual=True)
+            else:
+                yield Row(row.number, dict(zip(table.header, row.cells, strict=True)), textual=True)
     encoding.check()
 
 
-def _csv_cells(path: Path, text: IO[str], encoding: _Encoding) -> Iterator[Row]:
-    first = text.readline()
-    while first and not first.strip():
-        first = text.readline()
-    delimiter = max(",;\t", key=first.count)
-    seen: list[str] = []  # the file's lines that the current row came from
-    reader = csv.reader(_recorded(first, text, seen), delimiter=delimiter, strict=True)
-    try:
-        header = [name.strip() for name in next(reader, [])]
-    except csv.Error as error:
-        raise PoolError(f"{path}: the header cannot be read as CSV ({error}); quote its names.") from error
+def _workbook_rows(path: Path) -> Iterator[Row]:
+    """Rows of a workbook's first sheet, as CSV rows. Raises PoolError for a repeated column."""
+    cells = workbook_cells(path)
+    header = [name.strip() for name in next(cells, [])]
     if any(header.count(name) > 1 for name in header):
         twice = next(name for name in header if header.count(name) > 1)
         raise PoolError(f"{path}: the column {twice!r} appears twice in the header; rename one.")
-    number = 0
-    while True:
-        seen.clear()
-        begins = reader.line_num + 1
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            number += 1
-            hint = "a quoted field is never closed" if "unexpected end" in str(error) else str(error)
-            yield Row(number, {}, _shown(seen), error=f"invalid CSV from file line {begins} on: {hint}", textual=True)
-            continue
-        if not cells:
-            continue
-        number += 1
-        problem = encoding.see(delimiter.join(cells), place=f"row {number}")
-        if not problem and len(cells) != len(header):
-            problem = f"has {len(cells)} cells where the header has {len(header)}"
-        if problem:
-            yield Row(number, {}, _shown(seen), error=problem, textual=True)
+    for number, row in enumerate(cells, start=1):
+        if len(row) > len(header):
+            yield Row(number, {}, " | ".join(row), error="has cells beyond the header's last column", textual=True)
         else:
-            yield Row(number, dict(zip(header, cells, strict=True)), textual=True)
+            row += [""] * (len(header) - len(row))
+            yield Row(number, dict(zip(header, row, strict=True)), textual=True)
 
 
-def _recorded(first: str, rest: IO[str], seen: list[str]) -> Iterator[str]:
-    for line in chain([first], rest):
-        seen.append(line)
-        yield line
-
-
-def _shown(seen: list[str]) -> str:
-    return "".join(seen).rstrip("\r\n").encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+def _shown(source: str) -> str:
+    return source.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 # Columns -------------------------------------------------------------------------------------------------------------
 
 
 def _parquet_rows(path: Path) -> Iterator[Row]:
-    number = 0
-    try:
+    with _readable(path, "Parquet"):
+        check_parquet(path)
+        number = 0
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=1024):
                 yield from _batch_rows(batch, number)
                 number += batch.num_rows
-    except (pa.ArrowException, OSError) as error:
-        raise PoolError(f"{path} cannot be read as Parquet ({_first_line(error)}); write it again.") from error
 
 
 def _arrow_rows(path: Path) -> Iterator[Row]:
-    number = 0
+    """Every batch is validated in full before a value of it is touched: a wrong offset in it would end the process."""
+    with _readable(path, "Arrow"), pa.OSFile(str(path)) as source:
+        try:
+            batches: Any = pa.ipc.open_stream(source)
+        except pa.ArrowInvalid:
+            source.seek(0)
+            file = pa.ipc.open_file(source)
+            batches = (file.get_batch(index) for index in range(file.num_record_batches))
+        number, unpacked, most = 0, 0, expansion_limit(path)
+        for batch in batches:
+            batch.validate(full=True)
+            unpacked += sum(unpacked_bytes(column) for column in batch.columns)
+            if unpacked > most:
+                raise ExpansionError(f"it unpacks to more than {most >> 20:,} MiB, far more than its size lets expect")
+            yield from _batch_rows(batch, number)
+            number += batch.num_rows
+
+
+@contextmanager
+def _readable(path: Path, kind: str) -> Iterator[None]:
+    """What pyarrow says of a file, as a PoolError. Where memory is short, that is said: the file may be sound."""
     try:
-        with pa.memory_map(str(path)) as source:
-            try:
-                batches: Any = pa.ipc.open_stream(source)
-            except pa.ArrowInvalid:
-                source.seek(0)
-                file = pa.ipc.open_file(source)
-                batches = (file.get_batch(index) for index in range(file.num_record_batches))
-            for batch in batches:
-                yield from _batch_rows(batch, number)
-                number += batch.num_rows
-    except (pa.ArrowException, OSError) as error:
-        raise PoolError(f"{path} cannot be read as Arrow ({_first_line(error)}); write it again.") from error
+        yield
+    except ExpansionError as error:
+        raise PoolError(f"{path} cannot be read as {kind}: {error}; write it again with fewer repeats.") from None
+    except MemoryError:  # pyarrow's is an ArrowException too
+        raise PoolError(f"{path} needs more memory than there is, or is damaged and claims to; {REMEDY}.") from None
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise PoolError(f"{path} cannot be read as {kind} ({_first_line(error)}); write it again.") from error
+
+
+# What a sound column may hold and no Python value can: texts that are no UTF-8, dates beyond the year 9999, repeated
+# names in a struct.
+_NO_VALUE = (UnicodeDecodeError, OverflowError, ValueError, pa.ArrowInvalid, pa.ArrowNotImplementedError)
 
 
 def _batch_rows(batch: Any, before: int) -> Iterator[Row]:
     try:
         values = batch.to_pylist(maps_as_pydicts="lossy")
-    except UnicodeDecodeError:
+    except _NO_VALUE:
         yield from _rows_one_by_one(batch, before)
         return
     for number, value in enumerate(values, start=before + 1):
@@ -386,6 +346,8 @@ def _rows_one_by_one(batch: Any, before: int) -> Iterator[Row]:
             value = batch.slice(index, 1).to_pylist(maps_as_pydicts="lossy")[0]
         except UnicodeDecodeError as error:
             yield Row(before + index + 1, {}, source="", error=f"not valid UTF-8: byte offset {error.start} of a value")
+        except _NO_VALUE as error:
+            yield Row(before + index + 1, {}, source="", error=f"holds a value out of range ({_first_line(error)})")
         else:
             yield Row(before + index + 1, value)
 

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from curation.errors import PoolError
 from curation.pool.schema import Pool, pair_id
+from curation.pool.text_tables import read_table
 
+LIST_MOST = 1 << 30  # bytes
 LocalPair = tuple[int, int, int]  # prompt number, then the two candidates, first before second
 
 
@@ -24,28 +26,32 @@ def admissible_pairs(pool: Pool, prompt: int) -> Iterator[LocalPair]:
 def read_pair_list(path: str | Path, pool: Pool) -> list[LocalPair]:
     """Pairs named by a CSV: `pair_id`, or `prompt_id` with no, one or two of response_a_id and response_b_id.
 
-    Raises PoolError naming the line where a name is unknown or the two responses may not be compared.
+    Raises PoolError naming the line where a name is unknown or the two responses may not be compared. It never says
+    what stands in the file: an address can name a file that is no list, and be somebody else's.
     """
     path = Path(path)
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as handle:
-            rows = list(csv.DictReader(handle))
-    except FileNotFoundError:
-        raise PoolError(f"{path} does not exist; give a CSV with pair_id, or prompt_id and response ids.") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise PoolError(f"{path} is not a UTF-8 CSV ({error}); save it as UTF-8 comma-separated text.") from None
-    if not rows:
-        raise PoolError(f"{path} has no rows; give a CSV with a header and pair_id, or prompt_id and response ids.")
-    columns = set(rows[0])
-    if "pair_id" not in columns and "prompt_id" not in columns:
-        raise PoolError(f"{path} has columns {sorted(columns)}; it needs pair_id, or prompt_id and response ids.")
+    rows = _rows(path)
     by_prompt = {prompt.prompt_id: number for number, prompt in enumerate(pool.prompts)}
-    wanted = {(row.get("pair_id") or "").strip() for row in rows} - {""}
+    wanted = {(row.get("pair_id") or "").strip() for _, row in rows} - {""}
     by_id = pairs_by_id(pool, wanted) if wanted else {}
     found: list[LocalPair] = []
-    for line, row in enumerate(rows, start=2):
-        found.extend(_row_pairs(row, f"{path} line {line}", pool, by_prompt, by_id))
+    for where, row in rows:
+        found.extend(_row_pairs(row, f"{path} {where}", pool, by_prompt, by_id))
     return sorted(set(found))
+
+
+def _rows(path: Path) -> list[tuple[str, dict[str | None, str]]]:
+    """The place of each row ("line 3"), and the row. Raises PoolError."""
+    remedy = "give a UTF-8 CSV with a header and pair_id, or prompt_id and response ids"
+    columns, rows = read_table(path, most=LIST_MOST, error=PoolError, remedy=remedy)
+    if columns and not {"pair_id", "prompt_id"} & set(columns):
+        raise PoolError(f"{path} has no column pair_id and none prompt_id, so it is no list of pairs; {remedy}.")
+    for place, row in rows:
+        if None in row:
+            raise PoolError(f"{path} {place} has more cells than the header; {remedy}.")
+    if not rows:
+        raise PoolError(f"{path} has no rows; {remedy}.")
+    return rows
 
 
 def pair_list_csv(pairs: Sequence[tuple[str, str, str]]) -> str:
@@ -69,16 +75,16 @@ def pairs_by_id(pool: Pool, wanted: set[str]) -> dict[str, LocalPair]:
 
 
 def _row_pairs(
-    row: dict[str, str], place: str, pool: Pool, by_prompt: dict[str, int], by_id: dict[str, LocalPair]
+    row: dict[str | None, str], place: str, pool: Pool, by_prompt: dict[str, int], by_id: dict[str, LocalPair]
 ) -> list[LocalPair]:
     key = (row.get("pair_id") or "").strip()
     if key:
         if key not in by_id:
-            raise PoolError(f"{place}: pair_id {key!r} is not a pair of this pool; check that the pool is the same.")
+            raise PoolError(f"{place}: its pair_id is not a pair of this pool; check that the pool is the same.")
         return [by_id[key]]
     prompt_id = (row.get("prompt_id") or "").strip()
     if prompt_id not in by_prompt:
-        raise PoolError(f"{place}: prompt_id {prompt_id!r} is not in this pool.")
+        raise PoolError(f"{place}: its prompt_id is not in this pool; check that the pool is the same.")
     number = by_prompt[prompt_id]
     names = [response.response_id for response in pool.prompts[number].responses]
     given = [
@@ -88,9 +94,9 @@ def _row_pairs(
     ]
     for name in given:
         if name not in names:
-            raise PoolError(f"{place}: response_id {name!r} is not a response of prompt {prompt_id!r}.")
+            raise PoolError(f"{place}: a response id is not one of prompt {prompt_id!r}; check it.")
     numbers = {names.index(name) for name in given}
     hits = [pair for pair in admissible_pairs(pool, number) if numbers <= set(pair[1:])]
     if not hits:
-        raise PoolError(f"{place}: {given} may not be compared in prompt {prompt_id!r} (no such pair in the pool).")
+        raise PoolError(f"{place}: its responses may not be compared in prompt {prompt_id!r}; take the row out.")
     return hits

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from curation.pool.lines import Row
+from curation.pool.messages import beyond_text, decoded, literal, response_text, unread_fields
 from curation.pool.schema import (
+    CanonicalResponse,
     CanonicalRow,
+    Message,
     Prompt,
     Reject,
     Response,
     as_identifier,
+    as_messages,
+    as_name,
     content_id,
     is_outcome,
     plain_reason,
@@ -24,6 +30,8 @@ from curation.pool.schema import (
 )
 
 Label = tuple[str, str, str, float]
+_MAY_BE_MESSAGES = "[{a \t\r\n"  # how a cell of messages may begin
+UNKNOWN_NAMES = frozenset(("nan", "n/a", "<na>", "#n/a"))  # how tables spell a name that is not there
 RowModel = TypeVar("RowModel", bound=BaseModel)
 
 
@@ -43,6 +51,7 @@ class Collected:
     rejects: list[Reject] = field(default_factory=list)
     notes: Counter[str] = field(default_factory=Counter)
     prompt_lines: dict[str, int] = field(default_factory=dict)
+    met: dict[str, int] = field(default_factory=dict)  # occurrences of prompt ids made from texts
 
     def reject(self, row: Row, reason: str) -> None:
         """Put a row aside, with its reason (and its file, where the pool is a folder)."""
@@ -67,6 +76,12 @@ class Collected:
             if name not in known:
                 self.notes[f"rows hold the field {name!r}, which is not used"] += 1
 
+    def note_messages(self, *values: Any) -> None:
+        """Name the fields of raw messages that no reader looks at."""
+        for value in values:
+            for name in unread_fields(value):
+                self.notes[f"messages hold the field {name!r}, which is not used"] += 1
+
 
 def validated(model: type[RowModel], data: dict[str, Any]) -> RowModel:
     """`data` as a `model`; raises RowError that names the field."""
@@ -90,12 +105,16 @@ def add_prompt(collected: Collected, row: Row, raw: CanonicalRow) -> None:
         raise RowError(f"has {len(raw.responses)} responses; at least two are needed to form a pair")
     prompt_id = raw.prompt_id
     if prompt_id is None:
-        prompt_id = unused(content_id(prompt_text(raw.prompt)), collected.prompt_lines)
+        prompt_id = unused(content_id(prompt_text(raw.prompt)), collected.prompt_lines, collected.met)
         if "-" in prompt_id:
             collected.note("rows repeat the prompt of an earlier row; kept apart, with an occurrence suffix")
     elif prompt_id in collected.prompt_lines:
         raise RowError(f"prompt_id {prompt_id!r} was already used by line {collected.prompt_lines[prompt_id]}")
-    ids = response_ids([response.response_id for response in raw.responses], [r.text for r in raw.responses])
+    answers = [
+        (r.text, None) if r.messages is None and r.text[:1] not in _MAY_BE_MESSAGES else _answer(r, number)
+        for number, r in enumerate(raw.responses)
+    ]
+    ids = response_ids([response.response_id for response in raw.responses], [text for text, _ in answers])
     index = {response_id: position for position, response_id in enumerate(ids)}
     pairs = None if raw.pairs is None else _pairs(raw.pairs, index, collected)
     labels = _labels(prompt_id, raw.labels, index)
@@ -105,8 +124,8 @@ def add_prompt(collected: Collected, row: Row, raw: CanonicalRow) -> None:
             prompt_id=prompt_id,
             prompt=raw.prompt,
             responses=tuple(
-                Response(response_id, r.text, r.generator, r.reference_logprob, meta)
-                for response_id, r, meta in zip(ids, raw.responses, metas, strict=True)
+                Response(response_id, text, r.generator, r.reference_logprob, meta, messages)
+                for response_id, r, (text, messages), meta in zip(ids, raw.responses, answers, metas, strict=True)
             ),
             pairs=pairs,
             stratum=raw.stratum,
@@ -136,20 +155,27 @@ def response_ids(given: list[str | None], texts: list[str]) -> list[str]:
             raise RowError(f"response_id {response_id!r} appears twice (responses {first} and {position}, from 0)")
         taken[response_id] = position
     ids = []
+    met: dict[str, int] = {}
     for position, (response_id, text) in enumerate(zip(given, texts, strict=True)):
         if response_id is None:
-            response_id = unused(content_id(text), taken)
+            response_id = unused(content_id(text), taken, met)
             taken[response_id] = position
         ids.append(response_id)
     return ids
 
 
-def unused(wanted: str, taken: dict[str, int]) -> str:
-    """`wanted`, or `wanted-2`, `wanted-3`, ...: the first that is not taken."""
-    candidate, occurrence = wanted, 1
+def unused(wanted: str, taken: Container[str], met: dict[str, int]) -> str:
+    """`wanted`, or `wanted-2`, `wanted-3`, ...: the first that is not taken.
+
+    met: the last occurrence of each id so far, kept between calls: ids are never given back, so the search goes on
+    from there, and a thousand repeats take a thousand steps.
+    """
+    occurrence = met.get(wanted, 0) + 1
+    candidate = wanted if occurrence == 1 else f"{wanted}-{occurrence}"
     while candidate in taken:
         occurrence += 1
         candidate = f"{wanted}-{occurrence}"
+    met[wanted] = occurrence
     return candidate
 
 
@@ -164,10 +190,55 @@ def clean_meta(meta: dict[str, Any], collected: Collected) -> dict[str, Any]:
     return kept
 
 
+def _answer(response: CanonicalResponse, number: int) -> tuple[str, tuple[Message, ...] | None]:
+    """Text of a response and, where text is not all of it, its messages."""
+    if response.messages:
+        messages = beyond_text(response.messages)
+        return response.text if messages and response.text else response_text(response.messages), messages
+    try:
+        found = decoded(response.text)
+        if isinstance(found, str):
+            return found, None
+        told = as_messages(found)
+    except ValueError as error:
+        raise RowError(f"field responses[{number}].text {error}") from None
+    return response_text(told), beyond_text(told)
+
+
+def outcome_or_none(value: Any, name: str, collected: Collected | None) -> float | None:
+    """A known outcome as a number, however it is spelled; None where there is none, or none that can be read.
+
+    What cannot be read is counted in the notes and costs no row.
+    """
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    try:
+        number = float(value.replace("_", "?") if isinstance(value, str) else value)
+        if math.isfinite(number) and isinstance(value, str | int | float | Decimal):
+            return number
+    except (TypeError, ValueError, OverflowError):
+        pass
+    if collected is not None:
+        collected.note(f"values of {name!r} are no number and were left out; their rows are used")
+    return None
+
+
+def list_or_cell(value: Any) -> Any:
+    """A list that arrives as the text of one, as a list; anything else as it is."""
+    if isinstance(value, str) and value.lstrip().startswith(("[", "(")):
+        found = literal(value)
+        return list(found) if isinstance(found, list | tuple) else value
+    return value
+
+
 def number_or_none(value: Any, name: str, *, textual: bool = False) -> float | None:
     """A finite number or None for null (and for an empty CSV cell). Raises RowError naming the field."""
     if value is None or (textual and isinstance(value, str) and not value.strip()):
         return None
+    if (isinstance(value, float) and math.isnan(value)) or (textual and _says_unknown(value)):
+        return None
+    if isinstance(value, Decimal):
+        value = float(value)
     if textual and isinstance(value, str):
         try:
             value = float(value.replace("_", "?"))  # Python reads 1_0 as 10; a table that says so means something else
@@ -190,6 +261,19 @@ def positive_or_none(value: Any, name: str, *, textual: bool = False) -> float |
     if number is not None and number <= 0:
         raise RowError(f"field {name} must be above 0")
     return number
+
+
+def name_or_none(value: Any, name: str) -> str | None:
+    """The name of a generator or a stratum, or None; NaN and N/A are none. Raises RowError naming the field."""
+    try:
+        found = as_name(value)
+    except ValueError as error:
+        raise RowError(f"field {name} {error}") from None
+    return None if found is None or _says_unknown(found) else found
+
+
+def _says_unknown(value: Any) -> bool:
+    return isinstance(value, str) and value.strip().lower() in UNKNOWN_NAMES
 
 
 def identifier_or_none(value: Any, name: str) -> str | None:

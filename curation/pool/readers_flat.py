@@ -9,27 +9,32 @@ from typing import Any
 
 from curation.errors import PoolError
 from curation.pool.lines import Row
+from curation.pool.messages import beyond_text, response_text
+from curation.pool.prompts import CONTEXT, as_answer, in_context, read_prompt
 from curation.pool.readers_common import (
     Collected,
     RowError,
     identifier_or_none,
+    name_or_none,
     number_or_none,
+    outcome_or_none,
     positive_or_none,
     response_ids,
     unused,
 )
-from curation.pool.schema import Message, Prompt, Response, as_prompt, content_id, prompt_text
+from curation.pool.schema import Message, Prompt, Response, content_id, prompt_text
 
 REQUIRED = ("prompt", "response")
 _OPTIONAL = ("prompt_id", "response_id", "generator", "quality", "stratum", "reference_logprob", "prompt_weight")
 FIELDS = (*REQUIRED, *_OPTIONAL)
+CONTINUED = "continued"  # the column that goes on with an instruction
 _SYNONYMS = {
     "prompt": "prompt question instruction query input prompt_text user_prompt",
     "response": "response answer output completion response_text answer_text model_output generation text",
     "prompt_id": "prompt_id promptid question_id query_id instruction_id",
     "response_id": "response_id responseid answer_id completion_id generation_id output_id",
     "generator": "generator model model_name generator_name model_id source_model generation_model",
-    "quality": "quality score rating reward judge_score gold_score overall_score",
+    "quality": "quality score rating reward judge_score gold_score overall_score helpfulness label kto_tag",
     "stratum": "stratum category domain topic task dataset source",
     "reference_logprob": "reference_logprob reference_logp ref_logprob ref_logp ref_logps reference_logps",
     "prompt_weight": "prompt_weight",
@@ -52,6 +57,7 @@ class _Group:
     rows: list[Row] = field(default_factory=list)
     given: list[str | None] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
+    messages: list[tuple[Message, ...] | None] = field(default_factory=list)
     answers: list[tuple[str | None, float | None, float | None]] = field(default_factory=list)
     lines: dict[str, int] = field(default_factory=dict)
     stratum: str | None = None
@@ -75,11 +81,19 @@ def resolve_mapping(mapping: Mapping[str, str] | None, columns: Sequence[str], p
     guess = guess_mapping(columns)
     if mapping is None:
         chosen = guess
+        plain = {column.lower(): column for column in columns if column not in guess.values()}
+        follows = plain.get("input") or plain.get("context")
+        if follows and guess.get("prompt", "").lower() in ("instruction", "question", "query"):
+            return {**_complete(guess, columns, place), CONTINUED: follows}
     else:
         chosen = {name: column for name, column in mapping.items() if column}
         for name in REQUIRED:
             if name not in chosen and name in guess:
                 chosen[name] = guess[name]
+    return _complete(chosen, columns, place)
+
+
+def _complete(chosen: dict[str, str], columns: Sequence[str], place: str) -> dict[str, str]:
     known = ", ".join(columns)
     for name, column in chosen.items():
         if name not in FIELDS:
@@ -95,13 +109,14 @@ def resolve_mapping(mapping: Mapping[str, str] | None, columns: Sequence[str], p
 def read_flat(rows: Iterator[Row], collected: Collected, mapping: Mapping[str, str]) -> None:
     """Groups the rows of one prompt: by prompt_id where there is one, else by the prompt's text. File order is kept."""
     groups: dict[tuple[str, str], _Group] = {}
-    used_columns = frozenset(mapping.values())
+    used_columns = frozenset((*mapping.values(), *CONTEXT))
     for row in collected.readable(rows):
         try:
-            _add_row(groups, row, mapping)
+            _add_row(groups, row, mapping, collected)
         except RowError as error:
             collected.reject(row, str(error))
         collected.note_unused(row, used_columns)
+        collected.note_messages(row.data.get(mapping["prompt"]), row.data.get(mapping["response"]))
     whole = []
     for group in groups.values():
         if len(group.rows) < 2:
@@ -116,7 +131,7 @@ def read_flat(rows: Iterator[Row], collected: Collected, mapping: Mapping[str, s
         _finish(group, collected)
 
 
-def _add_row(groups: dict[tuple[str, str], _Group], row: Row, mapping: Mapping[str, str]) -> None:
+def _add_row(groups: dict[tuple[str, str], _Group], row: Row, mapping: Mapping[str, str], collected: Collected) -> None:
     def cell(name: str) -> Any:
         value = row.data.get(mapping[name]) if name in mapping else None
         return None if row.textual and value == "" and name != "response" else value
@@ -126,18 +141,15 @@ def _add_row(groups: dict[tuple[str, str], _Group], row: Row, mapping: Mapping[s
 
     if cell("prompt") is None:
         raise RowError(f"field {label('prompt')} is missing")
-    try:
-        prompt = as_prompt(cell("prompt"))
-    except ValueError as error:
-        raise RowError(f"field {label('prompt')} {error}") from None
-    text = cell("response")
-    if not isinstance(text, str):
-        raise RowError(f"field {label('response')} {'is missing' if text is None else 'must be text'}")
-    prompt_id, response_id, generator, stratum = (
-        identifier_or_none(cell(name), label(name)) for name in ("prompt_id", "response_id", "generator", "stratum")
-    )
+    prompt = read_prompt(cell("prompt"), label("prompt"))
+    if isinstance(prompt, str) and isinstance(cell(CONTINUED), str) and cell(CONTINUED).strip():
+        prompt = f"{prompt}\n{cell(CONTINUED)}"
+    prompt = in_context(prompt, row.data)
+    answer = as_answer(cell("response"), label("response"))
+    prompt_id, response_id = (identifier_or_none(cell(name), label(name)) for name in ("prompt_id", "response_id"))
+    generator, stratum = (name_or_none(cell(name), label(name)) for name in ("generator", "stratum"))
     logprob = number_or_none(cell("reference_logprob"), label("reference_logprob"), textual=row.textual)
-    quality = number_or_none(cell("quality"), label("quality"), textual=row.textual)
+    quality = outcome_or_none(_as_score(cell("quality")), mapping.get("quality", ""), collected)
     weight = positive_or_none(cell("prompt_weight"), label("prompt_weight"), textual=row.textual)
 
     key = ("text", prompt_text(prompt)) if prompt_id is None else ("id", prompt_id)
@@ -151,21 +163,29 @@ def _add_row(groups: dict[tuple[str, str], _Group], row: Row, mapping: Mapping[s
     groups[key] = group
     group.rows.append(row)
     group.given.append(response_id)
-    group.texts.append(text)
+    group.texts.append(answer if isinstance(answer, str) else response_text(answer))
+    group.messages.append(None if isinstance(answer, str) else beyond_text(answer))
     group.answers.append((generator, logprob, quality))
     group.stratum = group.stratum or stratum
     group.weight = group.weight or weight
 
 
+def _as_score(value: Any) -> Any:
+    """The labels of rows that say only whether an answer was liked."""
+    if isinstance(value, str):
+        return {"true": 1.0, "false": 0.0}.get(value.strip().lower(), value)
+    return value
+
+
 def _finish(group: _Group, collected: Collected) -> None:
     prompt_id = group.prompt_id
     if prompt_id is None:
-        prompt_id = unused(content_id(prompt_text(group.prompt)), collected.prompt_lines)
+        prompt_id = unused(content_id(prompt_text(group.prompt)), collected.prompt_lines, collected.met)
         collected.prompt_lines[prompt_id] = group.line
     ids = response_ids(group.given, group.texts)
     responses = []
-    for response_id, text, (generator, logprob, quality) in zip(ids, group.texts, group.answers, strict=True):
-        responses.append(Response(response_id, text, generator, logprob))
+    for n, (response_id, (generator, logprob, quality)) in enumerate(zip(ids, group.answers, strict=True)):
+        responses.append(Response(response_id, group.texts[n], generator, logprob, messages=group.messages[n]))
         if quality is not None:
             collected.quality[prompt_id, response_id] = quality
     weight = 1.0 if group.weight is None else group.weight

@@ -7,20 +7,24 @@ which side was chosen: responses are ordered by the hash of their text, and outc
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from curation.pool.lines import Row
+from curation.pool.messages import Message, beyond_text, prompt_text, response_text
+from curation.pool.prompts import CONTEXT, NAMES, as_answer, given_prompt, in_context, possible_prompt
 from curation.pool.readers_common import (
     Collected,
     RowError,
     identifier_or_none,
+    name_or_none,
     number_or_none,
+    outcome_or_none,
     positive_or_none,
     unused,
 )
-from curation.pool.schema import Message, Prompt, Response, as_messages, as_prompt, content_id, prompt_text
+from curation.pool.schema import Prompt, Response, content_id
 
 TURN = "\n\nAssistant: "
 _TURNS = re.compile(r"(?:\A|\n\n)(Human|Assistant): ")
@@ -30,15 +34,18 @@ _GENERATOR = ("{}_model", "{}_generator", "model_{}", "generator_{}")
 _SCORE = ("score_{}", "{}_score", "{}_rating", "{}_reward", "reward_{}", "rating_{}")
 _LOGPROB = ("reference_logprob_{}", "{}_reference_logprob", "ref_{}_logps", "ref_{}_logp", "reference_{}_logps")
 _SIDES = ("chosen", "rejected")
+OUTCOME = "chosen wins"  # probability; stands in a row that a reader of pairs has made, and null where nothing is known
 _KNOWN = frozenset(
     ["prompt", "prompt_id", "stratum", "source", "prompt_weight", *_SIDES]
     + [name.format(side) for names in (_GENERATOR, _SCORE, _LOGPROB) for name in names for side in _SIDES]
+    + ["chosen_response", "rejected_response", OUTCOME, *CONTEXT]
 )
 
 
 @dataclass
 class _Answer:
     text: str
+    messages: tuple[Message, ...] | None = None
     generator: str | None = None
     logprob: float | None = None
     scores: list[float] = field(default_factory=list)
@@ -65,22 +72,41 @@ class _Comparison:
     weight: float | None
     chosen: _Answer
     rejected: _Answer
+    outcome: float | None = 1.0
 
 
-def read_preference(rows: Iterator[Row], collected: Collected, *, transcripts: bool) -> None:
-    """TRL rows, or HH rows with `transcripts`. Adds prompts in the order of their first row."""
+def read_preference(
+    rows: Iterator[Row],
+    collected: Collected,
+    *,
+    transcripts: bool,
+    columns: Iterable[str] = (),
+    parse: Callable[[dict[str, Any], Collected], dict[str, Any]] | None = None,
+) -> None:
+    """TRL rows, or HH rows with `transcripts`. Adds prompts in the order of their first row.
+
+    columns: those of the file's first rows; where one of them is a prompt's, no prompt is guessed from shared words.
+    parse: makes such a row, and OUTCOME, of one of another shape; may raise RowError.
+    """
     groups: dict[tuple[str, str], _Group] = {}
+    prompted = next((name for name in NAMES if name in {column.lower() for column in columns}), None)
     for row in collected.readable(rows):
         data = {key.lower().replace("-", "_"): value for key, value in row.data.items()}
         try:
-            comparison = _comparison(data, row.textual, transcripts, collected)
+            data = data if parse is None else parse(data, collected)
+            for side in _SIDES:
+                if data.get(side) is None and data.get(f"{side}_response") is not None:
+                    data[side] = data.pop(f"{side}_response")
+            prompted = prompted or next((name for name in NAMES if name in data), None)
+            comparison, used = _comparison(data, row.textual, transcripts, prompted, collected)
             _add_edge(_group(groups, comparison, row), comparison, collected)
         except RowError as error:
             collected.reject(row, str(error))
             continue
         collected.used += 1
-        for name in data.keys() - _KNOWN:
+        for name in data.keys() - _KNOWN - used:
             collected.note(f"rows hold the field {name!r}, which is not used")
+        collected.note_messages(*(data.get(name) for name in (*used, *_SIDES)))
     for group in groups.values():
         if group.prompt_id is not None:
             collected.prompt_lines[group.prompt_id] = group.line
@@ -134,26 +160,34 @@ def transcript(messages: list[Message], text: str) -> str:
     return "".join(_NAMES.get(message["role"], "") + message["content"] for message in messages) + TURN + text
 
 
-def _comparison(data: dict[str, Any], textual: bool, transcripts: bool, collected: Collected) -> _Comparison:
+def _comparison(
+    data: dict[str, Any], textual: bool, transcripts: bool, prompted: str | None, collected: Collected
+) -> tuple[_Comparison, frozenset[str]]:
+    """The comparison of one row, and the columns its prompt was taken from."""
     for side in _SIDES:
         if data.get(side) is None:
             raise RowError(f"field {side} is missing")
-    prompt, chosen, rejected = _split(data, transcripts, collected)
+    if textual and isinstance(data.get("prompt"), str) and not data["prompt"]:
+        data = {**data, "prompt": None}
+    given, used = (None, frozenset[str]()) if transcripts else given_prompt(data)
+    prompt, chosen, rejected = _split(data, given, transcripts, prompted, collected)
+    prompt = in_context(prompt, data)
     sides = []
-    for side, text in zip(_SIDES, (chosen, rejected), strict=True):
-        score = number_or_none(*_first(data, _SCORE, side), textual=textual)
+    for side, (text, messages) in zip(_SIDES, (chosen, rejected), strict=True):
+        score = outcome_or_none(*_first(data, _SCORE, side), collected)
         sides.append(
             _Answer(
                 text=text,
-                generator=identifier_or_none(*_first(data, _GENERATOR, side)),
+                messages=messages,
+                generator=name_or_none(*_first(data, _GENERATOR, side)),
                 logprob=number_or_none(*_first(data, _LOGPROB, side), textual=textual),
                 scores=[] if score is None else [score],
             )
         )
-    stratum = identifier_or_none(data.get("stratum"), "stratum") or identifier_or_none(data.get("source"), "source")
+    stratum = name_or_none(data.get("stratum"), "stratum") or name_or_none(data.get("source"), "source")
     weight = positive_or_none(data.get("prompt_weight"), "prompt_weight", textual=textual)
     prompt_id = identifier_or_none(data.get("prompt_id"), "prompt_id")
-    return _Comparison(prompt, prompt_id, stratum, weight, sides[0], sides[1])
+    return _Comparison(prompt, prompt_id, stratum, weight, sides[0], sides[1], data.get(OUTCOME, 1.0)), used
 
 
 def _first(data: dict[str, Any], patterns: tuple[str, ...], side: str) -> tuple[Any, str]:
@@ -162,62 +196,65 @@ def _first(data: dict[str, Any], patterns: tuple[str, ...], side: str) -> tuple[
     return data.get(name), name
 
 
-def _split(data: dict[str, Any], transcripts: bool, collected: Collected) -> tuple[str | list[Message], str, str]:
-    """Prompt, chosen text and rejected text of one row."""
-    chosen, rejected = (_as_turns(data[side]) for side in _SIDES)
-    given = None if transcripts else data.get("prompt")
-    prompt: str | list[Message] | None = None
-    if given is not None:
-        try:
-            prompt = as_prompt(given)
-        except ValueError as error:
-            raise RowError(f"field prompt {error}") from None
+_Side = tuple[str, tuple[Message, ...] | None]
+
+
+def _split(
+    data: dict[str, Any],
+    prompt: str | list[Message] | None,
+    transcripts: bool,
+    prompted: str | None,
+    collected: Collected,
+) -> tuple[str | list[Message], _Side, _Side]:
+    """Prompt, chosen and rejected answer of one row."""
+    chosen, rejected = (as_answer(data[side], side) for side in _SIDES)
     if isinstance(chosen, str) and isinstance(rejected, str):
-        if prompt is not None:
-            return prompt, chosen, rejected
-        if transcripts or (TURN in chosen and TURN in rejected):
-            return split_transcripts(chosen, rejected)
-        return _split_text(chosen, rejected, collected)
+        if prompt is None and (transcripts or (TURN in chosen and TURN in rejected)):
+            prompt, chosen, rejected = split_transcripts(chosen, rejected)
+        elif prompt is None:
+            _refuse_guess(data, prompted)
+            prompt, chosen, rejected = _split_text(chosen, rejected, collected)
+        return prompt, (chosen, None), (rejected, None)
     if transcripts or isinstance(chosen, str) or isinstance(rejected, str):
         wanted = "both text" if transcripts else "both text or both lists of messages"
         raise RowError(f"fields chosen and rejected must be {wanted}")
-    return _split_messages(prompt, _messages(chosen, "chosen"), _messages(rejected, "rejected"))
+    if prompt is None and (min(len(chosen), len(rejected)) < 2 or chosen[0] != rejected[0]):
+        _refuse_guess(data, prompted)
+    return _split_messages(prompt, chosen, rejected)
 
 
-def _as_turns(value: Any) -> str | list[Any]:
-    if isinstance(value, str | list):
-        return value
-    if isinstance(value, dict):
-        return [value]
-    raise RowError("fields chosen and rejected must be text or lists of messages")
-
-
-def _messages(value: list[Any], name: str) -> list[Message]:
-    try:
-        return as_messages(value)
-    except ValueError as error:
-        raise RowError(f"field {name}: {error}") from None
+def _refuse_guess(data: dict[str, Any], prompted: str | None) -> None:
+    """Raises RowError where the prompt may stand somewhere, so that no words may be taken for it."""
+    possible = possible_prompt(data, _KNOWN)
+    if possible is not None:
+        raise RowError(
+            f"has no prompt that is known as one, and the field {possible!r} may hold it; say so with "
+            f"--map prompt={possible} (or rename the field to prompt)"
+        )
+    if prompted is not None:
+        raise RowError(f"field {prompted} is missing, as other rows have it; fill it in or leave the row out")
 
 
 def _split_messages(
     prompt: str | list[Message] | None, chosen: list[Message], rejected: list[Message]
-) -> tuple[str | list[Message], str, str]:
+) -> tuple[str | list[Message], _Side, _Side]:
     shared = 0
     while shared < min(len(chosen), len(rejected)) - 1 and chosen[shared] == rejected[shared]:
         shared += 1
     if isinstance(prompt, list):  # explicit: repeated in front of the answers by some files
-        shared = len(prompt) if chosen[:shared][: len(prompt)] == prompt else 0
-    elif shared:
+        shared = shared if chosen[:shared][: len(prompt)] == prompt else 0
+        prompt = chosen[:shared] if shared else prompt
+    elif shared and (prompt is None or any(message["role"] != "assistant" for message in chosen[:shared])):
         prompt = chosen[:shared]
+    else:
+        shared = 0
     if prompt is None:
         raise RowError("chosen and rejected share no opening message, so there is no prompt; add a prompt field")
-    return prompt, _completion(chosen[shared:], "chosen"), _completion(rejected[shared:], "rejected")
+    return prompt, _completion(chosen[shared:]), _completion(rejected[shared:])
 
 
-def _completion(messages: list[Message], name: str) -> str:
-    if not messages:
-        raise RowError(f"field {name} has no message")
-    return messages[0]["content"] if len(messages) == 1 else prompt_text(messages)
+def _completion(messages: list[Message]) -> _Side:
+    return response_text(messages), beyond_text(messages)
 
 
 def _split_text(chosen: str, rejected: str, collected: Collected) -> tuple[str, str, str]:
@@ -244,31 +281,34 @@ def _group(groups: dict[tuple[str, str], _Group], comparison: _Comparison, row: 
 def _add_edge(group: _Group, comparison: _Comparison, collected: Collected) -> None:
     chosen, rejected = comparison.chosen, comparison.rejected
     first, second = content_id(chosen.text), content_id(rejected.text)
-    outcome = 1.0 if first < second else 0.0
+    outcome = comparison.outcome
+    if outcome is not None and first > second:
+        outcome = 1.0 - outcome
     if first == second:  # identical texts: which was chosen says nothing, and must not decide the order
-        outcome = 0.5
+        outcome = None if outcome is None else 0.5
         second = f"{first}-2"
         chosen, rejected = sorted(
             (chosen, rejected), key=lambda a: (a.generator or "", a.logprob is not None, a.logprob or 0.0)
         )
         collected.note("rows compare a text with itself; kept as an identical pair")
     for response_id, answer in ((first, chosen), (second, rejected)):
-        kept = group.answers.setdefault(response_id, _Answer(answer.text))
+        kept = group.answers.setdefault(response_id, _Answer(answer.text, answer.messages))
         if kept.generator and answer.generator and kept.generator != answer.generator:
             collected.note("responses come from several generators with the same text; the first name is kept")
         kept.generator = kept.generator or answer.generator
         kept.logprob = answer.logprob if kept.logprob is None else kept.logprob
         kept.scores.extend(answer.scores)
     outcomes = group.edges.setdefault((min(first, second), max(first, second)), [])
-    if outcomes:
+    if outcomes and outcome is not None:
         collected.note("rows repeat a pair of an earlier row; merged, outcomes averaged")
-    outcomes.append(outcome)
+    if outcome is not None:
+        outcomes.append(outcome)
 
 
 def _finish(group: _Group, collected: Collected) -> None:
     prompt_id = group.prompt_id
     if prompt_id is None:
-        prompt_id = unused(content_id(prompt_text(group.prompt)), collected.prompt_lines)
+        prompt_id = unused(content_id(prompt_text(group.prompt)), collected.prompt_lines, collected.met)
         collected.prompt_lines[prompt_id] = group.line
     ids = sorted(group.answers)
     index = {response_id: position for position, response_id in enumerate(ids)}
@@ -277,7 +317,7 @@ def _finish(group: _Group, collected: Collected) -> None:
             prompt_id=prompt_id,
             prompt=group.prompt,
             responses=tuple(
-                Response(response_id, answer.text, answer.generator, answer.logprob)
+                Response(response_id, answer.text, answer.generator, answer.logprob, messages=answer.messages)
                 for response_id, answer in ((response_id, group.answers[response_id]) for response_id in ids)
             ),
             pairs=tuple(sorted((index[a], index[b]) for a, b in group.edges)),
@@ -290,4 +330,5 @@ def _finish(group: _Group, collected: Collected) -> None:
         if scores:
             collected.quality[prompt_id, response_id] = sum(scores) / len(scores)
     for (a, b), outcomes in sorted(group.edges.items()):
-        collected.labels.append((prompt_id, a, b, sum(outcomes) / len(outcomes)))
+        if outcomes:
+            collected.labels.append((prompt_id, a, b, sum(outcomes) / len(outcomes)))

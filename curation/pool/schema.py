@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any
@@ -18,8 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictStr, ValidationError
 
-Message = dict[str, str]
+from curation.pool.messages import Message as Message
+from curation.pool.messages import as_messages as as_messages
+from curation.pool.messages import decoded
+from curation.pool.messages import prompt_text as prompt_text
+
 ID_HEX = 12
+SEPARATOR = "\x1f"  # of the ids in a pair_id; no id holds it
 RAW_CLIP = 2000
 
 # Names under which files keep known outcomes; never carried into `meta`, whatever their spelling or prefix.
@@ -32,13 +36,18 @@ OUTCOME_NAMES = frozenset(_OUTCOMES.split())
 
 @dataclass(frozen=True)
 class Response:
-    """One candidate answer. `reference_logprob` is the summed log-probability under the reference, in nats."""
+    """One candidate answer. `reference_logprob` is the summed log-probability under the reference, in nats.
+
+    messages: the answer as it was given where that is more than one plain message (several turns, tool calls,
+    thinking); `text` then is how it reads.
+    """
 
     response_id: str
     text: str
     generator: str | None = None
     reference_logprob: float | None = None
     meta: dict[str, Any] = field(default_factory=dict)
+    messages: tuple[Message, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -158,18 +167,9 @@ class PoolFile:
     notes: tuple[str, ...] = ()
 
 
-def prompt_text(prompt: str | list[Message]) -> str:
-    """Plain text of a prompt, for display and hashing: a lone user message reads as that message."""
-    if isinstance(prompt, str):
-        return prompt
-    if len(prompt) == 1 and prompt[0]["role"] == "user":
-        return prompt[0]["content"]
-    return "\n\n".join(f"{message['role']}: {message['content']}" for message in prompt)
-
-
 def pair_id(prompt_id: str, response_a_id: str, response_b_id: str) -> str:
     """First 16 hex digits of sha256 over the three ids joined by the unit separator."""
-    joined = "\x1f".join((prompt_id, response_a_id, response_b_id))
+    joined = SEPARATOR.join((prompt_id, response_a_id, response_b_id))
     return hashlib.sha256(joined.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
@@ -180,7 +180,10 @@ def content_id(text: str) -> str:
 
 def fingerprint_content(prompt: Prompt) -> list[Any]:
     """The part of a prompt that identifies it, as plain JSON values; holds no outcome because `Prompt` holds none."""
-    responses = [[r.response_id, r.text, r.generator, r.reference_logprob, r.meta] for r in prompt.responses]
+    responses = [
+        [r.response_id, r.text, r.generator, r.reference_logprob, r.meta, *([] if r.messages is None else [r.messages])]
+        for r in prompt.responses
+    ]
     return [prompt.prompt_id, prompt.prompt, responses, prompt.pairs, prompt.stratum, prompt.weight, prompt.meta]
 
 
@@ -193,7 +196,16 @@ def canonical_json(value: Any) -> str:
 
 
 def as_identifier(value: Any) -> str | None:
-    """An id as text: numbers are spelled out, null and blank mean "none given". Raises ValueError for other types."""
+    """An id as text: numbers are spelled out, null and blank mean "none given". Raises ValueError for other types, and
+    for an id that holds the separator of `pair_id`: two different pairs could share one."""
+    text = as_plain_text(value)
+    if text is not None and SEPARATOR in text:
+        raise ValueError("holds the control character U+001F, which no id may")
+    return text
+
+
+def as_plain_text(value: Any) -> str | None:
+    """Text or a number as text; null and blank mean "none given". Raises ValueError for other types."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
     if isinstance(value, str):
@@ -206,7 +218,7 @@ def as_identifier(value: Any) -> str | None:
 
 
 def as_prompt(value: Any) -> str | list[Message]:
-    """Text, or a non-empty list of messages reduced to role and content. Raises ValueError naming the message."""
+    """Text, or a non-empty list of messages (`messages.as_messages`). Raises ValueError naming the message."""
     if isinstance(value, str):
         return value
     if value is None:
@@ -216,17 +228,16 @@ def as_prompt(value: Any) -> str | list[Message]:
     return as_messages(value)
 
 
-def as_messages(value: Iterable[Any]) -> list[Message]:
-    """Messages reduced to role and content, both text. Raises ValueError naming the message."""
-    messages = []
-    for number, message in enumerate(value):
-        if not isinstance(message, dict):
-            raise ValueError(f"message {number} must be an object with role and content")
-        for key in ("role", "content"):
-            if not isinstance(message.get(key), str):
-                raise ValueError(f"message {number} needs {key} as text")
-        messages.append({"role": message["role"], "content": message["content"]})
-    return messages
+def as_read_prompt(value: Any) -> str | list[Message]:
+    """As `as_prompt`, for a file's own cell: messages that arrive as text are decoded. Raises ValueError."""
+    if isinstance(value, str):
+        value = decoded(value)
+    return as_prompt([value] if isinstance(value, dict) else value)
+
+
+def as_name(value: Any) -> str | None:
+    """As `as_identifier`, for a name that may be unknown: NaN, which data frames write for null, means none."""
+    return None if isinstance(value, float) and math.isnan(value) else as_identifier(value)
 
 
 def as_meta(value: Any) -> dict[str, Any]:
@@ -236,11 +247,15 @@ def as_meta(value: Any) -> dict[str, Any]:
     if isinstance(value, str):
         try:
             value = json.loads(value) if value.strip() else {}
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ValueError("must be an object (or one written as JSON text)") from None
     if not isinstance(value, dict):
         raise ValueError("must be an object")
-    if not _all_finite(value):
+    try:
+        finite = _all_finite(value)
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
+    if not finite:
         raise ValueError("holds a number that is not finite")
     return {str(key): item for key, item in value.items() if item is not None}
 
@@ -270,17 +285,29 @@ def _as_label(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else value
 
 
+def _as_response_messages(value: Any) -> Any:
+    if isinstance(value, str):  # Parquet
+        value = decoded(value)
+    if value is None:
+        return None
+    return as_messages(value) if isinstance(value, list) and value else value
+
+
 def _none_to_list(value: Any) -> Any:
     return [] if value is None else value
 
 
 RequiredId = Annotated[StrictStr, BeforeValidator(as_identifier)]
 OptionalId = Annotated[StrictStr | None, BeforeValidator(as_identifier)]
+OptionalName = Annotated[StrictStr | None, BeforeValidator(as_name)]
+OptionalText = Annotated[StrictStr | None, BeforeValidator(as_plain_text)]
 Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Probability = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0, le=1)]
 Positive = Annotated[float, Field(strict=True, allow_inf_nan=False, gt=0)]
-PromptValue = Annotated[str | list[dict[str, str]], BeforeValidator(as_prompt)]
+PromptValue = Annotated[str | list[dict[str, Any]], BeforeValidator(as_prompt)]
+ReadPrompt = Annotated[str | list[dict[str, Any]], BeforeValidator(as_read_prompt)]
 MetaValue = Annotated[dict[str, Any], BeforeValidator(as_meta)]
+MessagesValue = Annotated[list[dict[str, Any]] | None, BeforeValidator(_as_response_messages)]
 PairValue = Annotated[tuple[RequiredId, RequiredId], BeforeValidator(_as_pair)]
 LabelValue = Annotated[tuple[RequiredId, RequiredId, Probability], BeforeValidator(_as_label)]
 
@@ -294,26 +321,34 @@ class CanonicalResponse(_Row):
 
     response_id: OptionalId = None
     text: StrictStr
-    generator: OptionalId = None
+    generator: OptionalName = None
     reference_logprob: Finite | None = None
     quality: Finite | None = None
     meta: MetaValue = Field(default_factory=dict)
+    messages: MessagesValue = None
 
 
 class CanonicalRow(_Row):
     """One raw row of the canonical format (the pool file's definition in the README)."""
 
     prompt_id: OptionalId = None
-    prompt: PromptValue
+    prompt: ReadPrompt
     responses: list[CanonicalResponse]
     pairs: list[PairValue] | None = None
     labels: Annotated[list[LabelValue], BeforeValidator(_none_to_list)] = Field(default_factory=list)
-    stratum: OptionalId = None
+    stratum: OptionalName = None
     prompt_weight: Positive | None = None
     meta: MetaValue = Field(default_factory=dict)
 
 
 _PLAIN_REASONS = {
+    "bool_type": "must be true or false",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "literal_error": "must be {expected}",
+    "string_pattern_mismatch": "has characters, or a length, that it may not have",
+    "string_unicode": "holds half of a surrogate pair, which is no text",
+    "less_than": "must be below {lt:g}",
     "missing": "is missing",
     "string_type": "must be text",
     "float_type": "must be a number",
@@ -329,6 +364,10 @@ _PLAIN_REASONS = {
 }
 
 
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
 def plain_reason(error: ValidationError) -> str:
     """The first complaint of pydantic in words, naming the field: `field responses[2].text is missing`."""
     first = error.errors(include_url=False)[0]
@@ -341,6 +380,6 @@ def plain_reason(error: ValidationError) -> str:
     elif first.get("input") is None and kind.endswith("_type"):
         words = "is missing (null)"
     else:
-        words = _PLAIN_REASONS.get(kind, first["msg"]).format(**context)
+        words = _PLAIN_REASONS[kind].format(**context) if kind in _PLAIN_REASONS else _lower(first["msg"])
     more = error.error_count() - 1
     return f"field {name} {words}" + (f" (and {more} more)" if more else "")

@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from curation.errors import PoolError
-from curation.pool.lines import Row, read_rows
+from curation.pool.lines import Row, container_of, read_rows
+from curation.pool.workbook import workbook_notes
 
 # Families of data files in a folder, in order of preference; a folder is read through one of them only.
 _FAMILIES = (
     (".parquet",),
     (".arrow",),
-    (".jsonl", ".jsonl.gz", ".jsonl.zst", ".ndjson"),
-    (".json", ".json.gz", ".json.zst"),
-    (".csv", ".csv.gz", ".csv.zst", ".tsv"),
+    (".jsonl", ".jsonl.gz", ".jsonl.zst", ".jsonl.bz2", ".jsonl.xz", ".jsonl.zip", ".ndjson"),
+    (".json", ".json.gz", ".json.zst", ".json.bz2", ".json.xz", ".json.zip"),
+    (".csv", ".csv.gz", ".csv.zst", ".csv.bz2", ".csv.xz", ".csv.zip", ".tsv"),
+    (".xlsx",),
 )
 _ENDINGS = tuple(ending for family in _FAMILIES for ending in family)
 _BOOKKEEPING = {"state.json", "dataset_info.json", "dataset_infos.json", "dataset_dict.json"}
@@ -45,14 +47,15 @@ def open_source(path: str | Path) -> Source:
     if folder:
         return _folder(place)
     if exists or str(path).lower().endswith(_ENDINGS):
-        return Source(read_rows(place), str(path), plain_name(place))
+        notes = workbook_notes(place) if place.exists() and container_of(place) == "xlsx" else ()
+        return Source(read_rows(place), str(path), plain_name(place), notes)
     return _hub(str(path))
 
 
 def plain_name(path: Path) -> str:
     """The file's name without its data and compression endings."""
     name = path.name
-    for ending in (".gz", ".zst", *_ENDINGS):
+    for ending in (".gz", ".zst", ".bz2", ".xz", ".zip", *_ENDINGS):
         name = name[: -len(ending)] if name.lower().endswith(ending) and len(name) > len(ending) else name
     return name
 

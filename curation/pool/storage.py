@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
-import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +14,7 @@ import pyarrow.parquet as pq
 import zstandard
 
 from curation.errors import PoolError
+from curation.outputs import staged_file
 from curation.pool.schema import Pool, Prompt, Reject, Response, Truth, canonical_json
 
 _MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
@@ -25,26 +24,25 @@ _LABELS = pa.list_(
 
 
 @contextmanager
-def replaced(path: str | Path) -> Iterator[Path]:
+def replaced(path: str | Path, *, force: bool = True) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block succeeds and vanishes when it does not.
 
-    Raises PoolError when the folder cannot be written to.
+    Raises PoolError when the folder cannot be written to, or, without `force`, when the name is taken by then.
     """
     target = Path(path)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise PoolError(f"{target} cannot be written: {error.strerror or error}.") from error
     try:
-        yield temporary
-        with temporary.open("rb") as handle:
-            os.fsync(handle.fileno())
-        os.replace(temporary, target)
+        with staged_file(target, force=force) as temporary:
+            yield temporary
+    except FileExistsError:
+        raise PoolError(
+            f"{target} already exists and was left as it is; choose another place, or replace it with --force."
+        ) from None
     except OSError as error:
         raise PoolError(f"{target} cannot be written: {error.strerror or error}.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_pool(pool: Pool, path: str | Path, *, truth: Truth | None = None) -> Path:
@@ -65,12 +63,17 @@ def write_pool(pool: Pool, path: str | Path, *, truth: Truth | None = None) -> P
     return target
 
 
-def write_rejects(rejects: Iterable[Reject], path: str | Path) -> Path:
+def write_rejects(rejects: Iterable[Reject], path: str | Path, *, force: bool = True) -> Path:
     """One JSON object per rejected row: line, reason, raw. An empty file when there are none."""
-    target = Path(path)
     lines = [_compact({"line": r.line, "reason": r.reason, "raw": r.raw}) + "\n" for r in rejects]
-    with replaced(target) as temporary:
-        temporary.write_bytes("".join(lines).encode("utf-8", "replace"))
+    return write_text("".join(lines), path, force=force)
+
+
+def write_text(text: str, path: str | Path, *, force: bool = True) -> Path:
+    """A text file, whole or not at all. Raises PoolError, without `force` also for a name that is taken."""
+    target = Path(path)
+    with replaced(target, force=force) as temporary:
+        temporary.write_bytes(text.encode("utf-8", "replace"))
     return target
 
 
@@ -97,28 +100,36 @@ def canonical_table(pool: Pool, *, truth: Truth | None = None) -> pa.Table:
     """The pool as an Arrow table of the canonical shape.
 
     `meta` is JSON text, `labels` a list of {response_a_id, response_b_id, probability}. Where some prompts are text and
-    others message lists, the latter stand in `prompt_messages`, since one column has one type.
+    others message lists, the latter stand in `prompt_messages`, since one column has one type; as JSON text where a
+    message carries more than role and content. `messages` of a response are JSON text.
     """
     rows = list(canonical_rows(pool, truth=truth))
     lists = [isinstance(row["prompt"], list) for row in rows]
+    rich = any(len(m) > 2 for row, is_list in zip(rows, lists, strict=True) if is_list for m in row["prompt"])
+    apart = any(lists) and (rich or not all(lists))
     response = [("response_id", pa.string()), ("text", pa.string()), ("generator", pa.string())]
     response += [("reference_logprob", pa.float64()), ("meta", pa.string())]
     if truth is not None:
         response.append(("quality", pa.float64()))
-    fields = [("prompt_id", pa.string()), ("prompt", _MESSAGES if rows and all(lists) else pa.string())]
-    if any(lists) and not all(lists):
-        fields.append(("prompt_messages", _MESSAGES))
+    if any(r.messages is not None for prompt in pool.prompts for r in prompt.responses):
+        response.append(("messages", pa.string()))
+    fields = [("prompt_id", pa.string()), ("prompt", _MESSAGES if rows and all(lists) and not apart else pa.string())]
+    if apart:
+        fields.append(("prompt_messages", pa.string() if rich else _MESSAGES))
     fields += [("responses", pa.list_(pa.struct(response))), ("pairs", pa.list_(pa.list_(pa.string())))]
     fields += [("stratum", pa.string()), ("prompt_weight", pa.float64()), ("meta", pa.string())]
     if truth is not None:
         fields.append(("labels", _LABELS))
     for row, is_list in zip(rows, lists, strict=True):
-        if is_list and not all(lists):
-            row["prompt_messages"], row["prompt"] = row["prompt"], None
+        if is_list and apart:
+            row["prompt_messages"] = canonical_json(row["prompt"]) if rich else row["prompt"]
+            row["prompt"] = None
         row["meta"] = _meta_text(row)
         row["labels"] = [dict(zip(_LABELS.value_type.names, label, strict=True)) for label in row.get("labels", [])]
         for item in row["responses"]:
             item["meta"] = _meta_text(item)
+            if "messages" in item:
+                item["messages"] = canonical_json(item["messages"])
     return pa.Table.from_pylist(rows, schema=pa.schema(fields))
 
 
@@ -132,6 +143,8 @@ def _response_row(prompt: Prompt, response: Response, truth: Truth | None) -> di
         row["quality"] = truth.quality[prompt.prompt_id, response.response_id]
     if response.meta:
         row["meta"] = response.meta
+    if response.messages is not None:
+        row["messages"] = list(response.messages)
     return row
 
 

@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import time
 import zipfile
@@ -224,12 +225,27 @@ def _already_whole(target: Path, ids: Sequence[tuple[str, str]], run: str, secon
     )
 
 
+def _made_by_a_run(parts: Path) -> bool:
+    """Whether a folder is the parts of a run, whole or cut off, and holds nothing else."""
+    if not parts.is_dir():
+        return False
+    inside = list(parts.iterdir())
+    if not all(re.fullmatch(r"\.?shard-.*|run\.json|model", path.name) for path in inside):
+        return False
+    try:
+        if not inside or [(path.name, path.stat().st_size) for path in inside] == [("run.json", 0)]:
+            return True  # killed as it began
+        return isinstance(json.loads((parts / "run.json").read_text(encoding="utf-8"))["run"], str)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
 def _prepare(target: Path, parts: Path, run: str, resume: bool, force: bool) -> None:
     """Refuse what would be lost; leave a parts folder marked with this run's key."""
     if target.exists() and not (force or resume):
         raise RepresentationError(f"{target} exists; use --resume to keep it, --force to replace it, or another --out.")
     mark = parts / "run.json"
-    if parts.exists() and not mark.is_file() and any(parts.iterdir()):
+    if parts.is_symlink() or (parts.exists() and not _made_by_a_run(parts)):
         raise RepresentationError(f"{parts} is in the way and was not made by a run; move it, or choose another --out.")
     finished = any(parts.glob("shard-*.npz")) or (parts / "model" / "run.json").is_file()
     if finished and not force:

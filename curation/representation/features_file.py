@@ -15,10 +15,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from curation.columns import ExpansionError, check_parquet
 from curation.errors import FeaturesError
+from curation.outputs import staged_file
 
 Ids = Sequence[tuple[str, str]]
 _REMEDY = "run `python -m curation features` on this pool"
+UNPACKED_FLOOR = 256 << 20  # bytes that any features file may unpack to
 _SEPARATOR = "\x1f"
 _FLOATS = {"halffloat", "float", "double"}
 
@@ -113,18 +116,15 @@ def write_features(
             raise FeaturesError(f"{name} has {len(column)} values for {len(ids)} ids; give one per response.")
         columns[name] = pa.array(np.asarray(column), kind, from_pandas=True)
     table = pa.table(columns).replace_schema_metadata({k: str(v) for k, v in (metadata or {}).items()})
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table, temporary, compression="zstd")
-        os.replace(temporary, target)
+        with staged_file(target) as temporary:
+            pq.write_table(table, temporary, compression="zstd")
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise FeaturesError(
             f"{target} cannot be written ({reason}); free some space or choose another --out."
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return target
 
 
@@ -132,6 +132,7 @@ def _read_table(source: Path) -> tuple[Any, dict[str, str]]:
     if not source.is_file():
         raise FeaturesError(f"features file {source} does not exist; {_REMEDY}, or correct the path.")
     try:
+        check_parquet(source, floor=UNPACKED_FLOOR)
         schema = pq.read_schema(source)
         for column in ("prompt_id", "response_id", "features"):
             if column not in schema.names:
@@ -141,7 +142,23 @@ def _read_table(source: Path) -> tuple[Any, dict[str, str]]:
                 )
         wanted = ("prompt_id", "response_id", "features", "reference_logprob", "n_tokens")
         table = pq.read_table(source, columns=[name for name in wanted if name in schema.names])
-    except (pa.ArrowException, OSError) as error:
+        table.validate(full=True)
+    except MemoryError:  # pyarrow's is an ArrowException too, and the file may be sound
+        raise FeaturesError(
+            f"{source.name} needs more memory than there is, or is damaged and claims to; close other programs, or use "
+            "fewer features or a smaller pool."
+        ) from None
+    except ExpansionError as error:
+        raise FeaturesError(f"{source.name} cannot be used: {error}; {_REMEDY} to make one.") from None
+    except FileNotFoundError:
+        raise FeaturesError(f"features file {source} does not exist; {_REMEDY}, or correct the path.") from None
+    except OSError as error:
+        if error.errno:  # the system's word, not pyarrow's on the content
+            raise FeaturesError(
+                f"{source.name} cannot be read ({os.strerror(error.errno)}); see to that first."
+            ) from None
+        raise FeaturesError(f"{source.name} is not a readable Parquet file; {_REMEDY} to make one.") from error
+    except (pa.ArrowException, UnicodeDecodeError) as error:
         raise FeaturesError(f"{source.name} is not a readable Parquet file; {_REMEDY} to make one.") from error
     raw = schema.metadata or {}
     metadata = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,9 +13,10 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
+from curation.arrays import ArraysError, finite_matrix, load_arrays
 from curation.errors import DesignError, RepresentationError
 from curation.representation.segments import centre_within, check_offsets, spread_rows
-from curation.settings import SpaceSettings
+from curation.settings import SpaceSettings, kept_space
 
 FORMAT = 1
 LENGTH_DEVIATION = 0.5  # standard deviation of the length coordinate over the pool
@@ -96,28 +96,49 @@ class Space:
         if not source.is_file():
             raise RepresentationError(f"space file {source} does not exist; solve again to write one.")
         try:
-            with np.load(source, allow_pickle=False) as stored:
-                head: dict[str, Any] = json.loads(str(stored["head"]))
-                arrays = {name: stored[name] for name in ("mean", "components", "explained_variance_ratio", "scalars")}
-            if head["format"] != FORMAT:
-                raise RepresentationError(
-                    f"{source.name} has space format {head['format']}, this version reads {FORMAT}; solve again."
-                )
-            scale, length_scale, explained_pairs = (float(value) for value in arrays["scalars"])
+            arrays = load_arrays(source, ("head", "mean", "components", "explained_variance_ratio", "scalars"))
+            head = _head(arrays["head"])
+            components = finite_matrix(arrays["components"], "components", None, None)
+            mean = finite_matrix(arrays["mean"], "mean", len(components))
+            ratio = finite_matrix(arrays["explained_variance_ratio"], "explained_variance_ratio", components.shape[1])
+            scale, length_scale, explained = finite_matrix(arrays["scalars"], "scalars", 3).tolist()
+            if scale <= 0 or length_scale < 0:
+                raise ArraysError("a scale is not positive")
             return cls(
-                mean=arrays["mean"],
-                components=arrays["components"],
+                mean=mean,
+                components=components,
                 scale=scale,
                 length_scale=length_scale,
-                settings=SpaceSettings(**head["settings"]),
-                explained_variance_ratio=arrays["explained_variance_ratio"],
-                explained_pairs=explained_pairs,
+                settings=kept_space(head["settings"]),
+                explained_variance_ratio=ratio,
+                explained_pairs=explained,
                 notes=tuple(head["notes"]),
             )
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, DesignError) as error:
+        except (OSError, ArraysError, DesignError) as error:
             raise RepresentationError(
-                f"{source.name} is not a readable space file; solve again to write one."
+                f"{source.name} is not a readable space file ({str(error)[:200]}); solve again to write one."
             ) from error
+
+
+def _head(array: NDArray[Any]) -> dict[str, Any]:
+    """Format, settings and notes of a space file. Raises ArraysError."""
+    if array.shape != () or array.dtype.kind != "U":
+        raise ArraysError("its head is not one text")
+    try:
+        head = json.loads(str(array))
+    except (ValueError, RecursionError):
+        raise ArraysError("its head is not JSON") from None
+    if not isinstance(head, dict) or head.get("format") != FORMAT:
+        found = head.get("format") if isinstance(head, dict) else None
+        raise ArraysError(f"it has space format {found!r:.40}, this version reads {FORMAT}")
+    notes = head.get("notes")
+    if (
+        not isinstance(head.get("settings"), dict)
+        or not isinstance(notes, list)
+        or not all(isinstance(note, str) for note in notes)
+    ):
+        raise ArraysError("its settings or notes are not what is written here")
+    return head
 
 
 def fit_space(features: ArrayLike, offsets: ArrayLike, lengths: ArrayLike, *, settings: SpaceSettings) -> Space:

@@ -30,7 +30,7 @@ class Comment:
 class CommentStore:
     """Methods of `Store` on comments."""
 
-    _write: Callable[[Callable[[Session], Any]], Any]
+    _act: Callable[[str, roles.Role, Callable[[Session, str], Any]], Any]
     _read: Callable[[Callable[[Session], Any]], Any]
 
     def comment(self, batch_id: str, pair_id: str, text: str, *, who: str) -> Comment:
@@ -39,15 +39,14 @@ class CommentStore:
         if not said or len(said) > LONGEST:
             raise StoreError(f"a comment has 1 to {LONGEST:,} characters, this one has {len(said):,}; change it.")
 
-        def work(session: Session) -> Comment:
-            roles.require(session, who, "reviewer")
+        def work(session: Session, who: str) -> Comment:
             if session.get(BatchRow, batch_id) is None:
                 raise StoreError(f"batch {batch_id} is not in the review store; open the batch folder first.")
             body = {"pair": pair_id, "text": said}
             event = chain.append(session, "comment", who=who, batch_id=batch_id, body=body)
             return Comment(pair_id, said, who, event.at)
 
-        return cast(Comment, self._write(work))
+        return cast(Comment, self._act(who, "reviewer", work))
 
     def comments(self, batch_id: str) -> dict[str, list[Comment]]:
         """pair_id -> what was said about it, oldest first."""

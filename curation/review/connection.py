@@ -1,10 +1,9 @@
-"""Open the review database: where it is, its SQLite settings, its migrations, and its failures in words."""
+"""Open the review database: where it is, its SQLite settings, what its drivers may be given, its migrations."""
 
 from __future__ import annotations
 
 import logging
 import os
-import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -21,14 +20,18 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from curation.errors import StoreError
+from curation.file_lock import locked
+from curation.review.failures import BUSY_SECONDS, DATABASE_ERRORS, in_words, replace_lost_connections
+from curation.review.records import check_text
 from curation.settings import workspace
 
 log = logging.getLogger(__name__)
 
 MIGRATIONS = Path(__file__).resolve().parent / "migrations"
-BUSY_SECONDS = 30
 ATTEMPTS = 8
-DATABASE_ERRORS = (SQLAlchemyError, sqlite3.Error, UnicodeError)  # the driver's own come from opening a connection
+# A server may have been restarted since a connection was last used, and may be set to show a transaction the state
+# before it waited for its turn.
+_SERVER = {"pool_pre_ping": True, "isolation_level": "READ COMMITTED"}
 _migrating = threading.Lock()  # Alembic's context is one per process
 
 
@@ -39,7 +42,7 @@ def database_url(url: str | None = None) -> URL:
         return URL.create("sqlite", database=str(workspace().absolute() / "pairwright.db"))
     try:
         parsed = make_url(text)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # the latter for a port that is no number
         raise StoreError(
             "the database address is not a URL; set DATABASE_URL to something like sqlite:////folder/pairwright.db "
             "or postgresql://user:password@host/name."
@@ -47,7 +50,10 @@ def database_url(url: str | None = None) -> URL:
     if parsed.drivername == "postgresql":  # the driver that comes with the requirements
         parsed = parsed.set(drivername="postgresql+pg8000")
     if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
-        raise StoreError(f"{text} keeps decisions in memory and would lose them; name a file: sqlite:////folder/x.db.")
+        raise StoreError(
+            f"{parsed.drivername}://{parsed.database or ''} keeps decisions in memory and would lose them; name a "
+            "file: sqlite:////folder/x.db."
+        )
     return parsed
 
 
@@ -62,11 +68,14 @@ def open_engine(url: URL) -> Engine:
     if sqlite:
         _make_folder(Path(str(url.database)))
     try:
-        engine = create_engine(url, **({"connect_args": {"check_same_thread": False}} if sqlite else {}))
+        engine = create_engine(url, **({"connect_args": {"check_same_thread": False}} if sqlite else _SERVER))
     except (NoSuchModuleError, ImportError) as error:
         raise StoreError(f"no driver for {describe(url)} ({error}); install it, or unset DATABASE_URL.") from error
+    _text_events(engine)
     if sqlite:
         _sqlite_events(engine)
+    else:
+        replace_lost_connections(engine)
     try:
         with _one_process(url, sqlite):
             if sqlite:
@@ -75,29 +84,36 @@ def open_engine(url: URL) -> Engine:
     except (*DATABASE_ERRORS, CommandError, OSError) as error:
         engine.dispose()
         raise in_words(error, describe(url)) from error
+    if sqlite:
+        _stay_with(engine, Path(str(url.database)))
     return engine
 
 
-def in_words(error: Exception, place: str) -> StoreError:
-    """A database failure as value, rule, remedy."""
-    cause = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-    low = cause.lower()
-    if "not a database" in low or "malformed" in low or "encrypted" in low:
-        remedy = "it is not a usable SQLite database; move it away (keep a copy), or name another one in DATABASE_URL."
-    elif "locked" in low or "busy" in low:
-        remedy = f"another process has been writing to it for {BUSY_SECONDS} s; try again."
-    elif "can't locate revision" in low:
-        remedy = "it was written by a newer version of Pairwright; update, or name another database in DATABASE_URL."
-    elif "already exists" in low:
-        remedy = "it holds tables that are not Pairwright's; name another database in DATABASE_URL."
-    elif "full" in low:
-        remedy = "the disk is full; free some space and try again."
-    else:
-        remedy = (
-            "the file and its folder must exist and be writable; correct that, or choose another place with "
-            "CURATION_HOME or DATABASE_URL."
-        )
-    return StoreError(f"the review database {place} cannot be used ({cause}): {remedy}")
+def _stay_with(engine: Engine, file: Path) -> None:
+    """Refuse every connection, transaction and commit once the file at the database's path is another one, or none.
+
+    SQLite goes on with a file that was deleted, so that decisions would be acknowledged and lost.
+    """
+    opened = _identity(file)
+
+    def check(*_: Any) -> None:
+        if _identity(file) != opened:
+            raise StoreError(
+                f"the review database {file} was removed or replaced while it was in use; nothing was recorded: put "
+                "the file back where it was, or start Pairwright again to go on with what is there now."
+            )
+
+    for moment in ("do_connect", "begin", "commit"):
+        event.listen(engine, moment, check, insert=True)
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    """Device and number of a file; None where there is none."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def head_revision() -> str:
@@ -110,6 +126,26 @@ def _make_folder(file: Path) -> None:
         file.absolute().parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise in_words(error, str(file)) from error
+
+
+def _text_events(engine: Engine) -> None:
+    """Text that is none ends here, in words: a driver that fails on it leaves its connection out of step."""
+    sqlite = engine.dialect.name == "sqlite"  # keeps NUL, and may have kept some already
+
+    def check(part: Any) -> None:
+        if isinstance(part, str):
+            check_text(part, nul=sqlite)
+        elif isinstance(part, dict):
+            check(list(part.values()))
+        elif isinstance(part, list | tuple):
+            for one in part:
+                check(one)
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def on_execute(
+        connection: Connection, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
+    ) -> None:
+        check(parameters)
 
 
 def _sqlite_events(engine: Engine) -> None:
@@ -147,17 +183,8 @@ def _one_process(url: URL, sqlite: bool) -> Iterator[None]:
         if not sqlite:
             yield
             return
-        try:
-            import fcntl
-        except ImportError:  # no such locks on this system; `_migrate` tries again where two processes meet
+        with locked(Path(f"{url.database}.lock")):  # without locks `_migrate` tries again where two processes meet
             yield
-            return
-        with Path(f"{url.database}.lock").open("a") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            try:
-                yield
-            finally:
-                fcntl.flock(handle, fcntl.LOCK_UN)
 
 
 def _config() -> Config:

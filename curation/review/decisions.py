@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Literal, cast, get_args
 
 from curation.errors import StoreError
+from curation.pool.text_tables import read_table
 
 DecisionWord = Literal["approve", "reject", "flag", "clear"]
 WORDS: tuple[str, ...] = get_args(DecisionWord)
 FILE_WORDS = ("approve", "reject", "flag")
 ERRORS_SHOWN = 5
+MOST_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,13 @@ class Decision:
 
 @dataclass(frozen=True)
 class NewDecision:
-    """What somebody decides about one pair, checked and not yet written."""
+    """What somebody decides about one pair, checked and not yet written. version: of what they looked at, if known."""
 
     pair_id: str
     decision: DecisionWord
     reason: str | None = None
     note: str | None = None
+    version: int | None = None
 
 
 @dataclass(frozen=True)
@@ -72,61 +74,44 @@ def new_decision(pair_id: str, decision: str, reason: str | None = None, note: s
 
 
 def read_decisions_csv(path: str | Path, known: Collection[str]) -> list[NewDecision]:
-    """Decisions of a CSV `pair_id, decision (approve|reject|flag), reason, note`, in file order, each pair once.
+    """Decisions of a CSV `pair_id, decision (approve|reject|flag), reason, note, version`, each pair once, in order.
 
     known: the pair ids of the batch. Raises StoreError naming the lines when one of them cannot be used: an unknown
     pair, another word, a rejection without a reason, or a pair that is repeated with something else.
     """
     path = Path(path)
     known = frozenset(known)
-    found: dict[str, tuple[int, NewDecision]] = {}
+    found: dict[str, tuple[str, NewDecision]] = {}
     wrong: list[str] = []
-    for line, row in _rows(path):
+    for place, row in _rows(path):
         try:
             decision = _row_decision(row, known)
-            first_line, first = found.setdefault(decision.pair_id, (line, decision))
+            first_place, first = found.setdefault(decision.pair_id, (place, decision))
             if first != decision:
-                raise StoreError(
-                    f"pair {decision.pair_id} is decided otherwise on line {first_line}; keep one of them."
-                )
+                raise StoreError(f"pair {decision.pair_id} is decided otherwise on {first_place}; keep one of them.")
         except StoreError as error:
-            wrong.append(f"line {line}: {error}")
+            wrong.append(f"{place}: {error}")
     if wrong:
         more = f" And {len(wrong) - ERRORS_SHOWN} more lines." if len(wrong) > ERRORS_SHOWN else ""
         raise StoreError(f"{path}: {' '.join(wrong[:ERRORS_SHOWN])}{more} Nothing was written; correct the file.")
     return [decision for _, decision in found.values()]
 
 
-def _rows(path: Path) -> list[tuple[int, dict[str | None, str | None]]]:
-    """(line a row starts on, row) of a CSV file, blank rows left out."""
-    rows: list[tuple[int, dict[str | None, str | None]]] = []
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as handle:
-            reader = csv.DictReader(handle, strict=True)
-            columns = [name.strip() for name in reader.fieldnames or []]
-            if not {"pair_id", "decision"} <= set(columns):
-                raise StoreError(
-                    f"{path} has columns {columns}; it needs pair_id and decision, and may have reason and note, "
-                    "separated by commas."
-                )
-            reader.fieldnames = columns
-            while True:
-                start = reader.line_num + 1
-                row = next(reader, None)
-                if row is None:
-                    break
-                if any(isinstance(value, list) or (value or "").strip() for value in row.values()):
-                    rows.append((start, cast("dict[str | None, str | None]", row)))
-    except OSError as error:
-        raise StoreError(f"{path} cannot be read ({error.strerror}); give a CSV with pair_id and decision.") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise StoreError(f"{path} is not a UTF-8 CSV ({error}); save it as UTF-8 comma-separated text.") from None
+def _rows(path: Path) -> list[tuple[str, dict[str | None, str]]]:
+    """The place of each row ("line 3"), and the row; blank rows are left out. Raises StoreError."""
+    remedy = "save it as UTF-8 text, separated by commas, semicolons or tabs"
+    columns, rows = read_table(path, most=MOST_BYTES, error=StoreError, remedy=remedy)
+    if not {"pair_id", "decision"} <= set(columns):
+        raise StoreError(
+            f"{path} has columns {columns}; it needs pair_id and decision, and may have reason, note and version, "
+            "separated by commas, semicolons or tabs."
+        )
     if not rows:
         raise StoreError(f"{path} holds no decisions; give a header and at least one row.")
     return rows
 
 
-def _row_decision(row: dict[str | None, str | None], known: frozenset[str]) -> NewDecision:
+def _row_decision(row: dict[str | None, str], known: frozenset[str]) -> NewDecision:
     if None in row:
         raise StoreError("more cells than the header has columns; put quotes round text with commas.")
     pair_id, word = (row.get("pair_id") or "").strip(), (row.get("decision") or "").strip().lower()
@@ -134,4 +119,8 @@ def _row_decision(row: dict[str | None, str | None], known: frozenset[str]) -> N
         raise StoreError(f"pair_id {pair_id!r} is not in this batch.")
     if word not in FILE_WORDS:
         raise StoreError(f"decision {word!r} is unknown; use approve, reject or flag.")
-    return new_decision(pair_id, word, row.get("reason"), row.get("note"))
+    version = (row.get("version") or "").strip()
+    if version and not (version.isascii() and version.isdigit() and len(version) < 10):
+        raise StoreError(f"version {version!r} of pair {pair_id} is not a whole number; leave it empty.")
+    made = new_decision(pair_id, word, row.get("reason"), row.get("note"))
+    return replace(made, version=int(version)) if version else made

@@ -14,9 +14,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from curation.errors import StoreError
-from curation.pool.labels import Label
+from curation.pool.labels import Label, same_answer
 from curation.review import chain, roles
 from curation.review.records import as_json
+from curation.review.row_hash import rows_hash
 from curation.review.tables import BatchRow, ImportRow, LabelRow
 
 T = TypeVar("T")
@@ -39,7 +40,7 @@ class StoredImport:
 class LabelStore:
     """Methods of `Store` on labels."""
 
-    _write: Callable[[Callable[[Session], Any]], Any]
+    _act: Callable[[str, roles.Role, Callable[[Session, str], Any]], Any]
     _read: Callable[[Callable[[Session], Any]], Any]
 
     def record_labels(
@@ -57,11 +58,8 @@ class LabelStore:
 
         Raises StoreError when the batch is not recorded or nobody is named.
         """
-        if not who.strip():
-            raise StoreError("nobody is named; say who imports (--as NAME).")
 
-        def work(session: Session) -> StoredImport:
-            roles.require(session, who, "reviewer")
+        def work(session: Session, who: str) -> StoredImport:
             if session.get(BatchRow, batch_id) is None:
                 raise StoreError(f"batch {batch_id} is not in the review store; open the batch folder first.")
             known = {_key(row): row for row in session.scalars(select(LabelRow).where(LabelRow.batch_id == batch_id))}
@@ -80,21 +78,28 @@ class LabelStore:
                         LabelRow(
                             import_id=made.id, batch_id=batch_id, pair_id=label.pair_id, annotator=label.annotator,
                             outcome=label.outcome, left=label.left, copy=label.copy, seconds=label.seconds,
+                            strength=label.strength, both_bad=label.both_bad,
                         )
                     )  # fmt: skip
-                elif row.outcome == label.outcome:
+                elif same_answer(_label(row), label):
                     same += 1
                 else:
                     replaced += 1
                     row.outcome, row.seconds, row.import_id = label.outcome, label.seconds, made.id
-            digest = labels_digest(session.scalars(select(LabelRow).where(LabelRow.batch_id == batch_id)))
-            body = {"file": str(file), "sha256": sha256, "format": format, "labels": digest}
-            chain.append(session, "import", who=who, batch_id=batch_id, body=body)
+                    row.strength, row.both_bad = label.strength, label.both_bad
             made.counts = as_json({**counts, "new": new, "replaced": replaced, "same": same})
             session.flush()
+            session.refresh(made)
+            kept = select(LabelRow).where(LabelRow.batch_id == batch_id).execution_options(populate_existing=True)
+            held = list(session.scalars(kept))
+            body = {
+                "file": str(file), "sha256": sha256, "format": format, "labels": labels_digest(held),
+                "row": rows_hash([made]), "label_rows": rows_hash(held),
+            }  # fmt: skip
+            chain.append(session, "import", who=who, batch_id=batch_id, body=body)
             return _stored(made)
 
-        return cast(StoredImport, self._write(work))
+        return cast(StoredImport, self._act(who, "reviewer", work))
 
     def labels(self, batch_id: str) -> list[Label]:
         """Every label of a batch, in the order of import."""
@@ -108,8 +113,15 @@ class LabelStore:
 
 
 def labels_digest(rows: Iterable[LabelRow]) -> str:
-    """sha256 over all labels of a batch, whatever their order."""
-    plain = sorted([row.pair_id, row.annotator, row.left, row.copy, row.outcome, row.seconds or 0.0] for row in rows)
+    """sha256 over all labels of a batch, whatever their order.
+
+    Strength stands in it where there is one: labels without have the digest they had before strength was known.
+    """
+    plain = sorted(
+        [row.pair_id, row.annotator, row.left, row.copy, row.outcome, row.seconds or 0.0]
+        + ([] if row.strength is None else [row.strength, bool(row.both_bad)])
+        for row in rows
+    )
     return hashlib.sha256(json.dumps(plain).encode()).hexdigest()
 
 
@@ -118,7 +130,9 @@ def _key(row: LabelRow) -> tuple[str, str, str, int]:
 
 
 def _label(row: LabelRow) -> Label:
-    return Label(row.pair_id, row.outcome, row.annotator, row.left, row.copy, row.seconds)  # type: ignore[arg-type]
+    return Label(
+        row.pair_id, row.outcome, row.annotator, row.left, row.copy, row.seconds, row.strength, bool(row.both_bad)  # type: ignore[arg-type]
+    )  # fmt: skip
 
 
 def _stored(row: ImportRow) -> StoredImport:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -12,9 +14,12 @@ from sqlalchemy.orm import Session, aliased
 
 from curation.errors import StoreError
 from curation.review.decisions import Decision, DecisionWord, NewDecision
+from curation.review.row_hash import rows_hash
 from curation.review.tables import DecisionRow
 
 CARRIED = "carried-"  # begins the action of decisions that came over from another batch: nobody's act to take back
+
+FILED = "file-"  # begins the action of decisions that came from a file
 
 
 def as_decision(row: DecisionRow) -> Decision:
@@ -29,6 +34,11 @@ def as_decision(row: DecisionRow) -> Decision:
 def as_rows(rows: Sequence[DecisionRow]) -> list[list[object]]:
     """What the audit log keeps of entries: pair, decision, reason, note, version."""
     return [[row.pair_id, row.decision, row.reason, row.note, row.version] for row in rows]
+
+
+def body_of(rows: Sequence[DecisionRow]) -> dict[str, object]:
+    """What the audit log keeps of an act: its entries, and a hash over all that their rows hold."""
+    return {"rows": as_rows(rows), "entries": rows_hash(rows)}
 
 
 def newest(session: Session, batch_id: str, pair_id: str | None = None) -> dict[str, DecisionRow]:
@@ -47,6 +57,17 @@ def newest(session: Session, batch_id: str, pair_id: str | None = None) -> dict[
     return {row.pair_id: row for row in session.scalars(query)}
 
 
+def digest_of(held: Mapping[str, DecisionRow]) -> str:
+    """sha256 over what holds for every pair: decision, reason, note, who, version. held: of `newest`."""
+    plain = [[key, r.decision, r.reason, r.note, r.who, r.version] for key, r in sorted(held.items())]
+    return hashlib.sha256(json.dumps(plain).encode()).hexdigest()
+
+
+def decisions_digest(session: Session, batch_id: str) -> str:
+    """`digest_of` what holds now."""
+    return digest_of(newest(session, batch_id))
+
+
 def append(
     session: Session,
     batch_id: str,
@@ -55,14 +76,15 @@ def append(
     who: str,
     expected_versions: Mapping[str, int] | None = None,
     carried: bool = False,
+    filed: bool = False,
 ) -> list[DecisionRow]:
     """Add one entry per decision, in one act. Raises StoreError where a pair has moved on from the expected version.
 
     expected_versions: pair_id -> version the person was looking at (0: undecided); pairs not named are not checked.
-    carried: they came over from another batch, so that undo passes them by.
+    carried: they came over from another batch, so that undo passes them by. filed: they come from a file.
     """
     held = newest(session, batch_id, new[0].pair_id if len(new) == 1 else None)
-    at, action = datetime.now(UTC), (CARRIED if carried else "") + uuid4().hex
+    at, action = datetime.now(UTC), (CARRIED if carried else FILED if filed else "") + uuid4().hex
     rows: list[dict[str, Any]] = []
     at_version: dict[str, int] = {}
     for decision in new:

@@ -72,17 +72,37 @@ def as_json(value: Any) -> Any:
     Raises StoreError for anything else, so that nothing is stored that reads back as something different.
     """
     if isinstance(value, Mapping):
-        return {str(key): as_json(item) for key, item in value.items()}
+        return {check_text(str(key)): as_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [as_json(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(float(value))
     if isinstance(value, float):
         return float(value)  # numpy's float64 is a float, and is stored as one
-    if value is None or isinstance(value, str | int):
+    if isinstance(value, str):
+        return check_text(value)
+    if value is None or isinstance(value, int):
         return value
     if isinstance(value, Path):
-        return str(value)
+        return check_text(str(value))
     if hasattr(value, "item"):  # other numpy scalars
         return as_json(value.item())
     raise StoreError(f"a value of type {type(value).__name__} cannot be stored; give text, numbers, lists or objects.")
+
+
+def check_text(text: str, *, nul: bool = True) -> str:
+    """The text, if a database can keep it. Raises StoreError for half a surrogate pair and, unless `nul`, for NUL."""
+    odd = "" if nul or "\0" not in text else "\0"
+    if not odd and not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            odd = text[error.start]
+    if odd:
+        start = max(text.index(odd) - 20, 0)
+        near = text[start : start + 41].encode("unicode_escape").decode()
+        raise StoreError(
+            f"the text {near!r} holds U+{ord(odd):04X}, which is no character that can be kept (a name or a file that "
+            "is not UTF-8?) and cannot be used here; write it without."
+        )
+    return text

@@ -5,31 +5,37 @@ A store may be shared by threads (a cached resource of the dashboard) and by pro
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Engine, delete, func, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
 from curation.errors import StoreError
-from curation.review import chain, ledger, roles
+from curation.review import anchor, binding, chain, ledger, roles
+from curation.review.binding import Binding
 from curation.review.comment_store import CommentStore
-from curation.review.connection import DATABASE_ERRORS, database_url, describe, in_words, open_engine
+from curation.review.connection import database_url, describe, open_engine
 from curation.review.decisions import Counts, Decision, NewDecision, new_decision
+from curation.review.failures import DATABASE_ERRORS, in_words, passing
 from curation.review.label_store import LabelStore
-from curation.review.records import Scenario, StoredBatch, StoredExport, StoredPool, as_json
+from curation.review.names import person_name
+from curation.review.records import StoredBatch, StoredExport, StoredPool, as_json
+from curation.review.roles import COMMAND_LINE
+from curation.review.row_hash import rows_hash
+from curation.review.scenario_store import ScenarioStore, known_pool
 from curation.review.sign_store import SignStore
-from curation.review.tables import BatchRow, DecisionRow, ExportRow, PoolRow, ScenarioRow
+from curation.review.tables import BatchRow, DecisionRow, ExportRow, PoolRow
 from curation.review.view_store import ViewStore
 
 T = TypeVar("T")
-R = TypeVar("R", StoredPool, StoredBatch, Scenario, StoredExport)
-ATTEMPTS = 5
+R = TypeVar("R", StoredPool, StoredBatch, StoredExport)
+ATTEMPTS = 8
 
 
 def open_store(url: str | None = None) -> Store:
@@ -41,7 +47,7 @@ def open_store(url: str | None = None) -> Store:
     return Store(open_engine(address), describe(address))
 
 
-class Store(LabelStore, SignStore, ViewStore, CommentStore):
+class Store(LabelStore, SignStore, ScenarioStore, ViewStore, CommentStore):
     """Made by `open_store`. All methods raise StoreError, and nothing else, when the database refuses."""
 
     def __init__(self, engine: Engine, place: str) -> None:
@@ -55,17 +61,15 @@ class Store(LabelStore, SignStore, ViewStore, CommentStore):
 
     # Pools and batches --------------------------------------------------------------------------------------------
 
-    def record_pool(self, fingerprint: str, name: str, path: str | Path | None = None) -> StoredPool:
+    def record_pool(
+        self, fingerprint: str, name: str, path: str | Path | None = None, *, who: str = COMMAND_LINE
+    ) -> StoredPool:
         """Note that a pool was opened now; a known one gets the new name and time, and the path if one is given."""
 
-        def work(session: Session) -> StoredPool:
-            row = session.merge(PoolRow(fingerprint=fingerprint, name=name, opened_at=datetime.now(UTC)))
-            if path is not None:
-                row.path = str(path)
-            session.flush()
-            return _plain(StoredPool, row)
+        def work(session: Session, who: str) -> StoredPool:
+            return _plain(StoredPool, _noted_pool(session, fingerprint, name, path))
 
-        return self._write(work)
+        return self._act(who, "reviewer", work)
 
     def pools(self) -> list[StoredPool]:
         """Pools that were opened, the last one first."""
@@ -85,33 +89,51 @@ class Store(LabelStore, SignStore, ViewStore, CommentStore):
         lower_bound: float | None,
         realised: float | None,
         who: str,
+        author: str | None = None,
+        pool_name: str | None = None,
+        role: roles.Role = "reviewer",
+        bound: Binding | None = None,
     ) -> StoredBatch:
-        """Note a batch of a recorded pool. A known batch keeps everything but its folder, which may have moved."""
-        _named(who)
+        """Note a batch of a recorded pool. A known batch keeps everything but its folder, which may have moved.
 
-        def work(session: Session) -> StoredBatch:
-            _known_pool(session, pool_fingerprint)
+        bound: what the folder holds; a known batch is refused where that is not what was recorded.
+
+        author: who solved it, which is who proposed it; without one, whoever records it is. pool_name: notes the pool
+        too. role: what it takes, where this is the beginning of an act that takes more than a reviewer.
+        """
+        author = None if author is None else person_name(str(author))
+
+        def work(session: Session, who: str) -> StoredBatch:
+            if pool_name is not None:
+                _noted_pool(session, pool_fingerprint, pool_name, None)
+            known_pool(session, pool_fingerprint)
             row = session.get(BatchRow, batch_id)
             if row is None:
                 row = BatchRow(
                     batch_id=batch_id, folder=str(folder), pool_fingerprint=pool_fingerprint,
                     features_fingerprint=features_fingerprint, budget=budget, settings=as_json(settings),
                     objective=objective, lower_bound=lower_bound, realised=realised, created_at=datetime.now(UTC),
-                    created_by=who,
+                    created_by=author or who,
                 )  # fmt: skip
                 session.add(row)
-                chain.append(session, "batch", who=who, batch_id=batch_id, body={"pool": pool_fingerprint})
+                binding.write(session, row, bound, who=who, author=author)
             elif row.pool_fingerprint != pool_fingerprint:
                 raise StoreError(
                     f"batch {batch_id} is recorded for pool {row.pool_fingerprint}, not {pool_fingerprint}; "
                     "the manifest was changed: solve again."
                 )
             else:
+                if bound is not None:
+                    binding.meet(session, row, bound, folder=str(folder), who=who)
                 row.folder = str(folder)
             session.flush()
             return _plain(StoredBatch, row)
 
-        return self._write(work)
+        return self._act(who, role, work)
+
+    def binding(self, batch_id: str) -> Binding | None:
+        """What a batch was bound to when it was recorded; None where nothing has bound it yet."""
+        return self._read(lambda session: binding.recorded(session, batch_id))
 
     def batches(self, pool_fingerprint: str | None = None) -> list[StoredBatch]:
         """Batches, of one pool or of all, the newest first."""
@@ -165,26 +187,26 @@ class Store(LabelStore, SignStore, ViewStore, CommentStore):
         who: str,
         expected_versions: Mapping[str, int] | None = None,
         carried: bool = False,
+        filed: bool = False,
     ) -> list[Decision]:
         """Different decisions for different pairs (a file's), all or none, as one act.
 
-        carried: they came over from another batch, so that undo passes them by.
+        carried: they came over from another batch, so that undo passes them by. filed: they come from a file, which
+        `handover.decide_from_file` looks at when the file comes again.
         """
-        _named(who)
         checked = [new_decision(row.pair_id, row.decision, row.reason, row.note) for row in new]
         if not checked:
             return []
 
-        def work(session: Session) -> list[Decision]:
-            roles.require(session, who, "reviewer")
+        def work(session: Session, who: str) -> list[Decision]:
             _known_batch(session, batch_id)
             rows = ledger.append(
-                session, batch_id, checked, who=who, expected_versions=expected_versions, carried=carried
+                session, batch_id, checked, who=who, expected_versions=expected_versions, carried=carried, filed=filed
             )
-            chain.append(session, "decide", who=who, batch_id=batch_id, body={"rows": ledger.as_rows(rows)})
+            chain.append(session, "decide", who=who, batch_id=batch_id, body=ledger.body_of(rows))
             return [ledger.as_decision(row) for row in rows]
 
-        return self._write(work)
+        return self._act(who, "reviewer", work)
 
     def decisions(self, batch_id: str) -> dict[str, Decision]:
         """pair_id -> what holds now, for every pair that was ever decided; `clear` means undecided again."""
@@ -218,33 +240,29 @@ class Store(LabelStore, SignStore, ViewStore, CommentStore):
 
         Repeated, it walks further back. Raises StoreError when somebody else decided the pair since.
         """
-        _named(who)
 
-        def work(session: Session) -> Decision | None:
-            roles.require(session, who, "reviewer")
+        def work(session: Session, who: str) -> Decision | None:
             row = ledger.undo_last(session, batch_id, who=who)
             if row is None:
                 return None
-            chain.append(session, "undo", who=who, batch_id=batch_id, body={"rows": ledger.as_rows([row])})
+            chain.append(session, "undo", who=who, batch_id=batch_id, body=ledger.body_of([row]))
             return ledger.as_decision(row)
 
-        return self._write(work)
+        return self._act(who, "reviewer", work)
 
     def undo_action(self, batch_id: str, *, who: str) -> list[Decision]:
         """Take back the person's whole last act, such as a `decide_many`; empty when none is left.
 
         Pairs that somebody else decided since keep that decision; StoreError when that is all of them.
         """
-        _named(who)
 
-        def work(session: Session) -> list[Decision]:
-            roles.require(session, who, "reviewer")
+        def work(session: Session, who: str) -> list[Decision]:
             rows = ledger.undo_last_action(session, batch_id, who=who)
             if rows:
-                chain.append(session, "undo", who=who, batch_id=batch_id, body={"rows": ledger.as_rows(rows)})
+                chain.append(session, "undo", who=who, batch_id=batch_id, body=ledger.body_of(rows))
             return [ledger.as_decision(row) for row in rows]
 
-        return self._write(work)
+        return self._act(who, "reviewer", work)
 
     def counts(self, batch_id: str, total: int) -> Counts:
         """How many of the `total` pairs of the batch are approved, rejected, flagged and undecided."""
@@ -257,46 +275,6 @@ class Store(LabelStore, SignStore, ViewStore, CommentStore):
                 "these decisions belong to another batch: check the folder."
             )
         return Counts(approved, rejected, flagged, undecided, total)
-
-    # Scenarios ----------------------------------------------------------------------------------------------------
-
-    def save_scenario(
-        self,
-        pool_fingerprint: str,
-        name: str,
-        *,
-        settings: Mapping[str, Any],
-        figures: Mapping[str, Any],
-        replace: bool = False,
-    ) -> Scenario:
-        """Keep settings and figures under a name. Raises StoreError for a name in use, unless `replace`."""
-        name = name.strip()
-        if not name:
-            raise StoreError("a scenario needs a name; it is empty.")
-
-        def work(session: Session) -> Scenario:
-            _known_pool(session, pool_fingerprint)
-            row = session.scalars(_scenarios(pool_fingerprint).where(ScenarioRow.name == name)).one_or_none()
-            if row is not None and not replace:
-                raise StoreError(f"a scenario named {name!r} exists for this pool; choose another name or replace it.")
-            if row is None:
-                row = ScenarioRow(pool_fingerprint=pool_fingerprint, name=name)
-                session.add(row)
-            row.settings, row.figures, row.created_at = as_json(settings), as_json(figures), datetime.now(UTC)
-            session.flush()
-            return _plain(Scenario, row)
-
-        return self._write(work)
-
-    def scenarios(self, pool_fingerprint: str) -> list[Scenario]:
-        """The scenarios of a pool, oldest first."""
-        query = _scenarios(pool_fingerprint)
-        return self._read(lambda session: [_plain(Scenario, row) for row in session.scalars(query)])
-
-    def delete_scenario(self, pool_fingerprint: str, name: str) -> bool:
-        """Remove a scenario; whether there was one."""
-        query = delete(ScenarioRow).where(ScenarioRow.pool_fingerprint == pool_fingerprint, ScenarioRow.name == name)
-        return self._write(lambda session: bool(session.connection().execute(query).rowcount))
 
     # Exports ------------------------------------------------------------------------------------------------------
 
@@ -311,12 +289,11 @@ class Store(LabelStore, SignStore, ViewStore, CommentStore):
         left_out: Mapping[str, int],
         signed: bool,
         who: str,
+        answers: str = "binary",
     ) -> StoredExport:
-        """Note a file that went out, with the hash of its content."""
-        _named(who)
+        """Note a file that went out, with the hash of its content. answers: other than binary stand in the log."""
 
-        def work(session: Session) -> StoredExport:
-            roles.require(session, who, "approver" if signed else "reviewer")
+        def work(session: Session, who: str) -> StoredExport:
             _known_batch(session, batch_id)
             row = ExportRow(
                 batch_id=batch_id, format=format, file=str(file), sha256=sha256, rows=rows, left_out=as_json(left_out),
@@ -325,10 +302,13 @@ class Store(LabelStore, SignStore, ViewStore, CommentStore):
             session.add(row)
             session.flush()
             body = {"format": format, "file": str(file), "sha256": sha256, "rows": rows, "signed": signed}
+            body |= {} if answers == "binary" else {"answers": answers}
+            session.refresh(row)
+            body["row"] = rows_hash([row])
             chain.append(session, "export", who=who, batch_id=batch_id, body=body)
             return _plain(StoredExport, row)
 
-        return self._write(work)
+        return self._act(who, "approver" if signed else "reviewer", work)
 
     def exports(self, batch_id: str | None = None) -> list[StoredExport]:
         """Files that went out, of one batch or of all, oldest first."""
@@ -346,19 +326,31 @@ class Store(LabelStore, SignStore, ViewStore, CommentStore):
         except DATABASE_ERRORS as error:
             raise in_words(error, self.place) from error
 
-    def _write(self, work: Callable[[Session], T]) -> T:
-        """Run in a transaction of its own; again when another process of a server database wrote the same version."""
-        try:
-            for _ in range(ATTEMPTS - 1):
-                with suppress(IntegrityError):
-                    return self._transaction(work)
-            return self._transaction(work)
-        except DATABASE_ERRORS as error:
-            raise in_words(error, self.place) from error
+    def _act(self, who: str, role: roles.Role, work: Callable[[Session, str], T]) -> T:
+        """The one way to write: in a transaction of its own, asks whether `who` has `role`, then does the work.
 
-    def _transaction(self, work: Callable[[Session], T]) -> T:
-        with Session(self._writer, expire_on_commit=False) as session, session.begin():
-            return work(session)
+        work: is given the session and the name under which the person acts. Writers of a server database take turns
+        from before the first read, so that what an act rests on still holds when it is written. Where the database
+        ends a transaction for another's sake it is done again. The new end of the log is then remembered outside the
+        database. Raises StoreError for who may not.
+        """
+
+        def asked(session: Session) -> T:
+            chain.take_turns(session)
+            return work(session, roles.require(session, who, role))
+
+        for attempt in range(ATTEMPTS):
+            try:
+                with Session(self._writer, expire_on_commit=False) as session, session.begin():
+                    done = asked(session)
+                    head = anchor.head_of(session, self.place)
+                anchor.keep(head)
+                return done
+            except DATABASE_ERRORS as error:
+                if attempt == ATTEMPTS - 1 or not passing(error):
+                    raise in_words(error, self.place) from error
+                time.sleep(random.uniform(0, 0.02 * 2**attempt))
+        raise AssertionError("unreachable")
 
 
 def _plain(kind: type[R], row: Any) -> R:
@@ -366,18 +358,12 @@ def _plain(kind: type[R], row: Any) -> R:
     return kind(**{field.name: getattr(row, field.name) for field in fields(kind)})
 
 
-def _scenarios(pool_fingerprint: str) -> Any:
-    return select(ScenarioRow).where(ScenarioRow.pool_fingerprint == pool_fingerprint).order_by(ScenarioRow.id)
-
-
-def _named(who: str) -> None:
-    if not who.strip():
-        raise StoreError("nobody is named; say who decides (--as NAME, or the name in the sidebar).")
-
-
-def _known_pool(session: Session, fingerprint: str) -> None:
-    if session.get(PoolRow, fingerprint) is None:
-        raise StoreError(f"pool {fingerprint} is not in the review store; open the pool first.")
+def _noted_pool(session: Session, fingerprint: str, name: str, path: str | Path | None) -> PoolRow:
+    row = session.merge(PoolRow(fingerprint=fingerprint, name=name, opened_at=datetime.now(UTC)))
+    if path is not None:
+        row.path = str(path)
+    session.flush()
+    return row
 
 
 def _known_batch(session: Session, batch_id: str) -> None:

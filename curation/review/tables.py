@@ -17,8 +17,14 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+STRENGTH_FITS = (
+    "strength IS NULL OR (outcome = 'tie' AND strength = 0) OR (outcome IN ('a', 'b') AND strength IN (1, 2))"
+)
+BOTH_BAD_FITS = "NOT both_bad OR (outcome = 'tie' AND strength IS NOT NULL)"
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -165,12 +171,17 @@ class ImportRow(Base):
 
 
 class LabelRow(Base):
-    """One annotator's answer to one presentation of a pair. A later import replaces it."""
+    """One annotator's answer to one presentation of a pair. A later import replaces it.
+
+    strength: 0 tie, 1 slightly, 2 much; NULL where it was not asked for. both_bad: a tie of two unacceptable responses.
+    """
 
     __tablename__ = "labels"
     __table_args__ = (
         UniqueConstraint("batch_id", "pair_id", "annotator", "left", "copy"),
         CheckConstraint("outcome IN ('a', 'b', 'tie', 'skip')", name="known_outcome"),
+        CheckConstraint(STRENGTH_FITS, name="strength_fits"),
+        CheckConstraint(BOTH_BAD_FITS, name="both_bad_fits"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -182,6 +193,8 @@ class LabelRow(Base):
     left: Mapped[str]
     copy: Mapped[int]
     seconds: Mapped[float | None]
+    strength: Mapped[int | None]
+    both_bad: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
 
 
 class EventRow(Base):

@@ -9,6 +9,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from curation.errors import StoreError
+from curation.review import roles
 from curation.review.records import as_json
 from curation.review.tables import ViewRow
 
@@ -16,20 +17,20 @@ from curation.review.tables import ViewRow
 class ViewStore:
     """Methods of `Store` on saved views."""
 
-    _write: Callable[[Callable[[Session], Any]], Any]
+    _act: Callable[[str, roles.Role, Callable[[Session, str], Any]], Any]
     _read: Callable[[Callable[[Session], Any]], Any]
 
     def save_view(self, name: str, wanted: Mapping[str, Any], *, who: str) -> None:
         """Keep a filter under a name, in place of an earlier one of this person's. Raises StoreError without a name."""
         name = name.strip()
-        if not (name and who.strip()):
-            raise StoreError("a view needs a name and somebody whose it is; give both.")
+        if not name:
+            raise StoreError("a view needs a name; it is empty.")
 
-        def work(session: Session) -> None:
+        def work(session: Session, who: str) -> None:
             session.execute(delete(ViewRow).where(ViewRow.who == who, ViewRow.name == name))
             session.add(ViewRow(name=name, who=who, filter=as_json(wanted)))
 
-        self._write(work)
+        self._act(who, "reviewer", work)
 
     def views(self, who: str) -> dict[str, dict[str, Any]]:
         """name -> filter of this person's views, by name."""
@@ -39,5 +40,9 @@ class ViewStore:
 
     def delete_view(self, name: str, *, who: str) -> bool:
         """Remove a view; whether there was one."""
-        query = delete(ViewRow).where(ViewRow.who == who, ViewRow.name == name)
-        return cast(bool, self._write(lambda session: bool(session.connection().execute(query).rowcount)))
+
+        def work(session: Session, who: str) -> bool:
+            query = delete(ViewRow).where(ViewRow.who == who, ViewRow.name == name)
+            return bool(session.connection().execute(query).rowcount)
+
+        return cast(bool, self._act(who, "reviewer", work))
