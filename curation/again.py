@@ -15,6 +15,7 @@ from curation.handover import save_for_review
 from curation.insight.learning_result import Learnt
 from curation.insight.learning_rule import Bets, Next
 from curation.pipeline import Earlier, Prepared, prepare, solve
+from curation.pool.labels import in_force
 from curation.pool.pair_lists import LocalPair
 from curation.pool.schema import Pool
 from curation.representation.features_file import FeatureTable, read_features
@@ -58,7 +59,7 @@ def labelled_batches(store: Store, pool: Pool, features_fingerprint: str) -> Lab
         folder = Path(stored.folder)
         if stored.features_fingerprint != features_fingerprint or not (folder / MANIFEST).is_file():
             continue
-        answers = [(a.pair_id, a.outcome) for a in store.labels(stored.batch_id) if a.outcome != "skip"]
+        answers = [(a.pair_id, a.outcome) for a in in_force(store.labels(stored.batch_id)) if a.outcome != "skip"]
         if answers:
             manifest = read_manifest(folder)
             found.append(

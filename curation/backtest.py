@@ -28,7 +28,7 @@ from curation.insight.misled import Misled, where_misled
 from curation.insight.nuisance import Explained, without
 from curation.insight.policy_value import default_kl
 from curation.pipeline import design_problem, load_pool, prepare, run_solver
-from curation.pool.labels import Label
+from curation.pool.labels import Label, in_force
 from curation.pool.schema import Pool, PoolFile, Truth
 from curation.representation.features_file import read_features
 from curation.review.store import open_store
@@ -290,7 +290,8 @@ def imported_answers(folders: Sequence[str | Path]) -> list[tuple[str, str, str,
     for folder in folders:
         batch = read_batch(folder)
         ends = {r["pair_id"]: (r["prompt_id"], r["response_a_id"], r["response_b_id"]) for r in batch.records}
-        labels = [label for label in store.labels(batch.batch_id) if label.outcome != "skip" and label.pair_id in ends]
+        kept = in_force(store.labels(batch.batch_id))
+        labels = [label for label in kept if label.outcome != "skip" and label.pair_id in ends]
         if not labels:
             raise BacktestError(f"batch {batch.batch_id} has no labels; import them first, or leave it out.")
         found += [(*ends[label.pair_id], label) for label in labels]

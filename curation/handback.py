@@ -40,7 +40,7 @@ from curation.insight.agreement import Quality, label_quality
 from curation.insight.annotators import conflicts
 from curation.insight.learning import Outcomes, joined
 from curation.pipeline import Earlier
-from curation.pool.labels import Label
+from curation.pool.labels import Label, in_force, people_only
 from curation.pool.pair_lists import LocalPair, pairs_by_id
 from curation.pool.schema import Pool
 from curation.representation.space import Space
@@ -158,12 +158,13 @@ def import_notes(counts: Mapping[str, Any]) -> list[str]:
 def label_report(batch: BatchFolder, store: Store) -> dict[str, Any]:
     """Quality of a batch's labels, the information they realised against the information planned, and conflicts."""
     labels = store.labels(batch.batch_id)
-    quality = quality_of(labels)
+    people, counting = people_only(labels), in_force(labels)
+    quality = quality_of(people)
     return {
         "quality": asdict(quality),
-        "sentences": [*quality.sentences(), *filter(None, [_information_sentence(batch, labels)])],
-        "information": realised_information(batch, labels),
-        "conflicts": conflicts(labels),
+        "sentences": [*quality.sentences(), *filter(None, [_information_sentence(batch, counting)])],
+        "information": realised_information(batch, counting),
+        "conflicts": conflicts(people),
     }
 
 
@@ -248,7 +249,7 @@ def export_trl(
     repository = None if push_to is None else check_repository(push_to)
     batch = read_batch(folder)
     check_recorded(opened, batch)
-    labels = opened.labels(batch.batch_id)
+    labels = in_force(opened.labels(batch.batch_id))
     if not labels:
         raise ExportError(
             f"batch {batch.batch_id} has no labels; bring them in with `import-labels`, then export to TRL."
@@ -305,7 +306,7 @@ def earlier_batches(
         fitted = Space.load(batch.path / SPACE)
         _same_space(batch, fitted, first, space, features_metadata)
         first = first or fitted
-        labels = opened.labels(batch.batch_id)
+        labels = in_force(opened.labels(batch.batch_id))
         counts = _counted(labels)
         if not counts:
             raise BatchError(

@@ -14,6 +14,7 @@ from curation.batch import read_batch
 from curation.cli import app
 from curation.errors import ImportLabelsError, PoolError, StoreError
 from curation.handback import import_labels
+from curation.pool.labels import JUDGE, SETTLED, Label, in_force, people_only, reserved
 from curation.pool.pair_lists import pair_list_csv, read_pair_list
 from curation.review.decisions import read_decisions_csv
 from curation.review.store import Store
@@ -142,3 +143,26 @@ def test_an_open_quote_in_decisions_or_pins_is_told_by_its_line(made: dict[str, 
     with pytest.raises(PoolError, match="from line 3 on") as told:
         read_pair_list(path, made["pool"])
     assert "SECRET" not in str(told.value)
+
+
+def test_answers_that_count_are_peoples_or_the_settled_one_never_a_models():
+    def answer(pair: str, annotator: str, outcome: str) -> Label:
+        return Label(pair, outcome, annotator, "a", 1, None)  # type: ignore[arg-type]
+
+    labels = [answer("p", "ana", "a"), answer("p", "ben", "b"), answer("p", SETTLED, "b"), answer("q", "ana", "tie"),
+              answer("q", JUDGE + "m", "a"), answer("r", JUDGE + "m", "a")]  # fmt: skip
+    assert [(x.pair_id, x.annotator) for x in in_force(labels)] == [("q", "ana"), ("p", SETTLED)]
+    assert [x.annotator for x in people_only(labels)] == ["ana", "ben", "ana"]
+    for name in (SETTLED, JUDGE + "m"):
+        assert reserved(name)
+
+
+@pytest.mark.parametrize("name", [SETTLED, JUDGE + "gpt"])
+def test_no_file_answers_under_a_name_that_is_no_persons(
+    made: dict[str, Any], store: Store, tmp_path: Path, name: str  # noqa: F811
+) -> None:  # fmt: skip
+    with pytest.raises(ImportLabelsError, match="rename that annotator"):
+        import_labels(made["batch"], table(made, store, tmp_path, "left", annotator=name), store=store)
+    with pytest.raises(ImportLabelsError, match="is no name"):
+        import_labels(made["batch"], table(made, store, tmp_path, "left"), annotator=name, store=store)
+    assert store.labels(read_batch(made["batch"]).batch_id) == []

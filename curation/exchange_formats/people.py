@@ -10,7 +10,7 @@ from curation.errors import ImportLabelsError
 from curation.exchange_formats.cells import UNNAMED, is_text
 from curation.exchange_formats.decode import Decoded
 from curation.exchange_formats.incoming import RawLabel
-from curation.pool.labels import Label
+from curation.pool.labels import Label, reserved
 
 Place = tuple[str, str, str, int]  # pair, annotator, which side a stood on, copy: what an annotator answers once
 
@@ -40,10 +40,16 @@ def further_of(decoded: Decoded) -> list[list[Any]]:
 
 def with_name(raw: Sequence[RawLabel], name: str | None) -> list[RawLabel]:
     """The answers, those of nobody named under `name`. Raises ImportLabelsError where there is none of them."""
+    if taken := next((answer.annotator for answer in raw if reserved(answer.annotator)), None):
+        raise ImportLabelsError(
+            f"the file has answers of {taken!r:.80}, a name kept for answers that are no person's (settled pairs, "
+            "models); rename that annotator in the file and import it again."
+        )
     if name is None:
         return list(raw)
     clean = name.strip()
-    if not clean or clean == UNNAMED or not clean.isprintable() or not is_text(clean) or len(clean) > 200:
+    taken_name = clean == UNNAMED or reserved(clean)
+    if not clean or taken_name or not clean.isprintable() or not is_text(clean) or len(clean) > 200:
         raise ImportLabelsError(
             f"--annotator {name!r:.80} is no name; give up to 200 printable characters, other than {UNNAMED!r}."
         )

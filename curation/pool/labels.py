@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -58,3 +59,31 @@ def graded_outcome(label: Label) -> int:
 def same_answer(one: Label, other: Label) -> bool:
     """Whether two labels say the same: outcome, strength, and whether both are bad."""
     return (one.outcome, one.strength, one.both_bad) == (other.outcome, other.strength, other.both_bad)
+
+
+SETTLED = "(settled)"  # whose the answer on a pair is that was settled after people took different sides
+JUDGE = "(judge) "  # how the name of a model that answers as a second rater begins; never a person
+
+
+def reserved(annotator: str) -> bool:
+    """Whether no person can have this name: it is the settled answer's, or a model's."""
+    return annotator == SETTLED or annotator.startswith(JUDGE)
+
+
+def people_only(labels: Iterable[Label]) -> list[Label]:
+    """What people answered by themselves: neither settled answers nor a model's."""
+    return [label for label in labels if not reserved(label.annotator)]
+
+
+def settled_only(labels: Iterable[Label]) -> dict[str, Label]:
+    """pair_id -> the settled answer."""
+    return {label.pair_id: label for label in labels if label.annotator == SETTLED}
+
+
+def in_force(labels: Sequence[Label]) -> list[Label]:
+    """The labels that count for training and later batches: a settled pair's answer, else what people answered.
+
+    A model's answers never count.
+    """
+    settled = settled_only(labels)
+    return [*(label for label in people_only(labels) if label.pair_id not in settled), *settled.values()]
