@@ -16,6 +16,7 @@ from curation.queue import QueueTable
 from curation.review.live import LiveDecisions
 from curation.session import LIST_ENDINGS, allowed_path
 from curation.settings import workspace
+from pages._guidelines import chosen_guidelines
 from pages._shared import constraints, current_view, digest_of, guarded, open_pool, review_store, reviewer, solver_of
 
 
@@ -34,7 +35,8 @@ def saved_batch(solved: Solved) -> BatchFolder | None:
     def save() -> BatchFolder | None:
         view, opened, store = current_view(), open_pool(), review_store()
         files = tuple(digest_of(allowed_path(name, LIST_ENDINGS)) if name else "" for name in (view.pins, view.exclude))
-        key = (id(solved), id(store), str(workspace().absolute()), files)  # both are kept alive by the entry
+        told = chosen_guidelines()
+        key = (id(solved), id(store), str(workspace().absolute()), files, told)  # both are kept alive by the entry
         kept, lock = _saved_cache()
         with lock:
             known = kept.get(key)
@@ -46,7 +48,9 @@ def saved_batch(solved: Solved) -> BatchFolder | None:
             folder = saved_before(solved, pinned=pinned, excluded=excluded)
             return None if folder is None else batch_at(folder)[0]
         author = solver if solver is not None and store.may(solver, "reviewer") else who
-        batch = save_for_review(solved, pinned=pinned, excluded=excluded, store=store, who=who, author=author)
+        batch = save_for_review(
+            solved, pinned=pinned, excluded=excluded, store=store, who=who, author=author, guidelines=told
+        )
         with lock:
             kept[key] = (solved, batch, batch_stamp(batch.path))
             while len(kept) > 4:

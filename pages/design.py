@@ -25,6 +25,7 @@ from curation.settings import (
     parse_quotas,
 )
 from curation.worth import worth
+from pages._guidelines import guidelines_panel
 from pages._learnt import panel as learnt_panel
 from pages._shared import (
     change_view,
@@ -331,6 +332,7 @@ prepared_pool()
 controls()
 figures()
 learnt_panel()
+guidelines_panel(solved_view())
 if st.button("Review these pairs", type="primary", icon=":material/fact_check:", key="to_review"):
     set_page_state("batch", None)
     st.switch_page("pages/review.py")

@@ -9,6 +9,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from curation.backtest import Options, place, run_backtest, write
+from curation.batch import read_batch
+from curation.guidelines import guidelines_of
 from curation.pipeline import load_pool, prepare, solve
 from curation.session import View
 from curation.settings import PRESETS, DesignSettings, SpaceSettings
@@ -134,3 +136,34 @@ def test_labels_per_pair_outside_the_usual_choices_stay_and_every_page_names_one
     assert not page.exception
     there = [one.value for one in page.caption if one.value.startswith("Spread ")]
     assert told[0].split(",")[0] == there[0].split(":")[0] == "Spread free"
+
+
+def uploader(page: Any) -> Any:
+    return next(box for box in page.file_uploader if box.label.startswith("Markdown file"))
+
+
+def test_guidelines_given_here_belong_to_the_batch_that_is_reviewed(home):
+    page = design_page(budget="12")
+    uploader(page).set_value(("how.md", b"Prefer the **true** answer.", "text/markdown")).run()
+    assert not page.exception
+    assert [box.label for box in page.expander if "Guidelines" in box.label] == ["Guidelines for annotators: how.md"]
+    page.switch_page("pages/review.py").run()
+    assert not page.exception
+    assert any("Prefer the **true** answer." in code.value for code in page.code)
+    (folder,) = (home / "batches").iterdir()
+    assert guidelines_of(read_batch(folder)) == "Prefer the **true** answer."
+    page.switch_page("pages/design.py").run()
+    assert not [box for box in page.warning if "are already batch" in box.value]
+    next(button for button in page.button if button.label == "Drop guidelines").click().run()
+    assert [box.label for box in page.expander if "Guidelines" in box.label] == ["Guidelines for annotators: none"]
+    uploader(page).set_value(("b.md", b"Other words.", "text/markdown")).run()
+    assert [box.value for box in page.warning if f"already batch {folder.name}, made with other guid" in box.value]
+    page.switch_page("pages/review.py").run()
+    assert guidelines_of(read_batch(folder)) == "Prefer the **true** answer."
+
+
+def test_guidelines_that_cannot_be_used_are_told_in_a_sentence(home):
+    page = design_page(budget="12")
+    uploader(page).set_value(("how.md", b" \n", "text/markdown")).run()
+    assert not page.exception
+    assert [box.value for box in page.error if "is empty; give guidelines in words" in box.value]
