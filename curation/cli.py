@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from curation import cli_backtest, cli_labels, cli_policy, cli_synthetic
+from curation import cli_backtest, cli_dashboard, cli_labels, cli_policy, cli_synthetic
 from curation.bug_log import errors_log, sentence
 from curation.cli_options import (
     BudgetOpt,
@@ -441,6 +441,7 @@ experiment = Commands(no_args_is_help=True, help="Synthetic and policy experimen
 app.add_typer(experiment, name="experiment")
 cli_labels.register(app)
 cli_backtest.register(app)
+cli_dashboard.register(app)
 cli_synthetic.register(experiment)
 cli_policy.register(experiment)
 
