@@ -479,6 +479,7 @@ STOPPED = {
     "export": "the files are there whole or not at all, and may be although the export is not recorded; do it again",
     **dict.fromkeys(("solve", "check"), "a file or folder that was not finished is not there; one that was is whole"),
     **dict.fromkeys(("compare", "verify", "labels"), "it writes nothing"),
+    "dashboard": "what was decided there is kept",
     **dict.fromkeys(
         ("bench", "backtest", "experiment tabular", "experiment contextual"),
         "a result that was not finished is not there, and one of an earlier run stays",
