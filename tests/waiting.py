@@ -27,14 +27,15 @@ CALM, EVERY = 4, 0.25  # looks in a row that find the page at rest; seconds betw
 UNANSWERED = 20.0  # seconds after which a request that began no run counts as dropped
 
 # Listens to the page's own channel to the server: `asked` is true from the moment it asks for a run (field 11 of
-# streamlit's BackMsg) until a run that began after it (field 4 of ForwardMsg) has ended (field 6). The script's state
-# alone says "not running" between a click and the beginning of its run. Returns what still keeps the page busy, or "".
+# streamlit's BackMsg) until a run that began after it (field 4 of ForwardMsg) has ended (field 6; 2 where it only gives
+# way to another run). The script's state alone says "not running" between a click and the beginning of its run, and
+# between a run and the one it gives way to. Returns what still keeps the page busy, or "".
 LOOK = """
 (patience) => {
   if (!window.pairwrightWatch) {
-    const watch = window.pairwrightWatch = {asked: false, begun: false, at: 0, channels: new WeakSet()};
+    const watch = window.pairwrightWatch = {asked: false, begun: false, at: 0, heard: new WeakSet()};
     const fields = (bytes) => {
-      const found = new Set();
+      const found = new Map();
       let at = 0;
       const number = () => {
         let value = 0, scale = 1, byte;
@@ -42,28 +43,33 @@ LOOK = """
         return value;
       };
       while (at < bytes.length) {
-        const tag = number(), kind = tag % 8;
-        found.add(Math.floor(tag / 8));
-        if (kind === 0) number();
-        else if (kind === 2) { const size = number(); at += size; }
-        else at += kind === 1 ? 8 : 4;
+        const tag = number(), kind = tag % 8, field = Math.floor(tag / 8);
+        found.set(field, kind === 0 || kind === 2 ? number() : null);
+        if (kind === 2) at += found.get(field);
+        else if (kind !== 0) at += kind === 1 ? 8 : 4;
       }
       return found;
     };
-    const heard = (event) => {
-      if (!(event.data instanceof ArrayBuffer)) return;
-      const found = fields(new Uint8Array(event.data));
+    const ask = () => { watch.asked = true; watch.begun = false; watch.at = performance.now(); };
+    const hear = (found) => {
       if (found.has(4)) watch.begun = watch.asked;
-      if (found.has(6) && watch.begun) watch.asked = watch.begun = false;
+      if (found.get(6) === 2) ask();
+      else if (found.has(6) && watch.begun) watch.asked = watch.begun = false;
     };
     const send = WebSocket.prototype.send;
     WebSocket.prototype.send = function (data) {
-      if (!watch.channels.has(this)) { watch.channels.add(this); this.addEventListener('message', heard); }
-      if (data instanceof Uint8Array && fields(data).has(11)) {
-        watch.asked = true; watch.begun = false; watch.at = performance.now();
-      }
+      if (data instanceof Uint8Array && fields(data).has(11)) ask();
       return send.call(this, data);
     };
+    const data = Object.getOwnPropertyDescriptor(MessageEvent.prototype, 'data');
+    Object.defineProperty(MessageEvent.prototype, 'data', {...data, get() {
+      const got = data.get.call(this);
+      if (this.target instanceof WebSocket && got instanceof ArrayBuffer && !watch.heard.has(this)) {
+        watch.heard.add(this);
+        hear(fields(new Uint8Array(got)));
+      }
+      return got;
+    }});
   }
   const app = document.querySelector("[data-testid='stApp']");
   if (!app) return 'no app';
