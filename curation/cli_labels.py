@@ -183,7 +183,20 @@ def labels(
     if conflicts:
         told = [", ".join(f"{a['annotator']} {a['outcome']}" for a in conflict["answers"]) for conflict in found]
         lines += [f"  {conflict['pair_id']}: {words}" for conflict, words in zip(found, told, strict=True)]
+    for rater in report["second_raters"]:
+        lines += rater_lines(rater, conflicts)
     emit(report, as_json, lines)
+
+
+def rater_lines(rater: dict[str, Any], named: bool) -> list[str]:
+    """A model beside people; named: also every pair on which it and people differ."""
+    found = rater["disagreements"]
+    more = "" if named or not found else f" They differ on {len(found)} pairs: --conflicts"
+    lines = [f"{rater['sentence']}{more}"]
+    for one in found if named else ():
+        told = ", ".join(f"{answer['annotator']} {answer['outcome']}" for answer in one["answers"])
+        lines.append(f"  {one['pair_id']}: {rater['model']} {one['outcome']}, {told}")
+    return lines
 
 
 def annotator_line(one: dict[str, Any]) -> str:

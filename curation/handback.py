@@ -38,6 +38,7 @@ from curation.exchange_formats.trl import preferences
 from curation.handover import check_recorded, record_batch, seeds_of
 from curation.insight.agreement import Quality, label_quality
 from curation.insight.annotators import conflicts
+from curation.insight.judged import second_raters
 from curation.insight.learning import Outcomes, joined
 from curation.pipeline import Earlier
 from curation.pool.labels import Label, in_force, people_only
@@ -156,7 +157,7 @@ def import_notes(counts: Mapping[str, Any]) -> list[str]:
 
 
 def label_report(batch: BatchFolder, store: Store) -> dict[str, Any]:
-    """Quality of a batch's labels, the information they realised against the information planned, and conflicts."""
+    """Quality of a batch's labels, information realised against that planned, conflicts, and models beside people."""
     labels = store.labels(batch.batch_id)
     people, counting = people_only(labels), in_force(labels)
     quality = quality_of(people)
@@ -165,6 +166,7 @@ def label_report(batch: BatchFolder, store: Store) -> dict[str, Any]:
         "sentences": [*quality.sentences(), *filter(None, [_information_sentence(batch, counting)])],
         "information": realised_information(batch, counting),
         "conflicts": conflicts(people),
+        "second_raters": [{**asdict(rater), "sentence": rater.sentence()} for rater in second_raters(labels)],
     }
 
 
