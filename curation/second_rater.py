@@ -38,12 +38,15 @@ def judge_cache() -> Path:
     return workspace() / "judge.sqlite"
 
 
-def estimate(folder: str | Path, judge: EndpointJudge, *, name: str, store: Store | None = None) -> dict[str, Any]:
+def estimate(
+    folder: str | Path, judge: EndpointJudge, *, name: str | None = None, store: Store | None = None
+) -> dict[str, Any]:
     """What `rate` would take: pairs, requests, tokens, cost (None: no prices). Sends and writes nothing.
 
-    Raises ExportError where no pair is approved, BatchError where the folder is not what was recorded.
+    name: as in `rate`, the judge's model by default. Raises ExportError where no pair is approved, BatchError where the
+    folder is not what was recorded.
     """
-    batch = read_batch(folder)
+    batch, name = read_batch(folder), judge.model if name is None else name
     if store is not None:
         asked = _asked(batch, store, _annotator(name))
     else:
