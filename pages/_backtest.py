@@ -80,7 +80,7 @@ def shown(result: Result) -> None:
         f"{report.kl:.2f} nats; {result.seconds:.0f} s."
     )
     names = [curve.rule for curve in report.curves]
-    usual = [name for name in ("design", "uniform", "farthest_fisher", "paper") if name in names]
+    usual: list[str] = [name for name in ("design", "uniform", "farthest_fisher", "paper") if name in names]
     picked = st.multiselect(
         "Rules", names, default=usual, key="backtest_rules", format_func=lambda name: NAMES.get(name, name)
     )

@@ -1,25 +1,27 @@
 """The policy part of the Evidence page: real DPO training on chosen pairs, from the files the experiments wrote."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from curation.experiments.policy import place, read_result, usual_data
+from curation.experiments.policy import Kind, place, read_result, usual_data
 from curation.experiments.policy_figures import frontier, win_rates
 from curation.jobs import Job, latest_job, start_job
 from pages._jobs import job_panel
 from pages._shared import guarded, review_store, reviewer
 from pages._widgets import chart, escaped
 
+KINDS: tuple[Kind, Kind] = ("imdb", "hh")
 WORDS = {
     "imdb": "Movie reviews: a small reference, its own candidates, a sentiment classifier as the annotator, DPO at several beta.",
     "hh": "Dialogues with known preferences: DPO on half of the labels, judged on prompts nobody trained on.",
 }
 
 
-def start(kind: str, data: Path) -> Job:
+def start(kind: Kind, data: Path) -> Job:
     """Start the small experiment."""
     return start_job(
         "policy", kind, {"kind": kind, "data": str(data.absolute())}, out=str(place(kind).absolute()),
@@ -34,7 +36,7 @@ def section() -> None:
         "Real DPO training with TRL. The small scale takes minutes on a CPU: its models are tiny, so it shows that the whole "
         "chain works and rarely more. Published sizes run from the command line: `python -m curation experiment imdb`."
     )
-    for kind in ("imdb", "hh"):
+    for kind in KINDS:
         st.markdown(f"**{kind.upper()}**")
         st.caption(WORDS[kind])
         data = usual_data(kind)
@@ -43,7 +45,7 @@ def section() -> None:
         if data is not None and st.button(
             "Run the small experiment", key=f"run_policy_{kind}", disabled=running, icon=":material/play_arrow:"
         ):
-            guarded(lambda kind=kind, data=data: start(kind, data))
+            guarded(partial(start, kind, data))
             st.rerun()
         job_panel("policy", kind, "stages")
         result = read_result(place(kind))

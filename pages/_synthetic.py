@@ -1,22 +1,25 @@
 """The synthetic part of the Evidence page: what the criterion does where the truth is known."""
 
+from functools import partial
+
 import pandas as pd
 import streamlit as st
 
 from curation.experiments.figures import NAMES, gap_curves
-from curation.experiments.synthetic import DESIGNS, Curves, place, read
+from curation.experiments.synthetic import DESIGNS, Curves, Kind, place, read
 from curation.jobs import Job, latest_job, start_job
 from pages._jobs import job_panel
 from pages._shared import guarded, review_store, reviewer
 from pages._widgets import chart
 
+KINDS: tuple[Kind, Kind] = ("tabular", "contextual")
 WORDS = {
     "tabular": "One prompt, 20 answers with rewards of their own, a very uneven reference.",
     "contextual": "25 prompts with 8 answers each, rewards linear in ten features that all prompts share.",
 }
 
 
-def start(kind: str) -> Job:
+def start(kind: Kind) -> Job:
     """Start an experiment of 200 seeds."""
     return start_job(
         "synthetic", kind, {"kind": kind, "seeds": 200}, out=str(place(kind).absolute()),
@@ -31,7 +34,7 @@ def section() -> None:
         "Rewards are known here, so the policy that labels lead to can be compared with the best one. Four ways to choose the "
         "comparisons, the same estimate for all; bands are two standard errors."
     )
-    for column, kind in zip(st.columns(2), ("tabular", "contextual"), strict=True):
+    for column, kind in zip(st.columns(2), KINDS, strict=True):
         with column:
             st.markdown(f"**{kind.capitalize()}**")
             st.caption(WORDS[kind])
@@ -43,7 +46,7 @@ def section() -> None:
             job = latest_job(kind, "synthetic")
             running = job is not None and job.state == "running"
             if st.button("Run 200 seeds", key=f"run_{kind}", disabled=running, icon=":material/play_arrow:"):
-                guarded(lambda kind=kind: start(kind))
+                guarded(partial(start, kind))
                 st.rerun()
             job_panel("synthetic", kind, "seeds")
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -9,9 +10,10 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from curation.charts.design import against_rules, convergence, frontier
+from curation.design.result import Step
 from curation.errors import DesignError
 from curation.pipeline import budget_frontier, frontier_budgets, summary
-from curation.session import View, default_budget, save_upload, scenario_settings, view_from_query
+from curation.session import View, save_upload, scenario_settings, view_from_query
 from curation.settings import (
     ABSOLUTE_RIDGE,
     COST_MOST,
@@ -22,6 +24,7 @@ from curation.settings import (
     PRESETS,
     SEED_MOST,
     DesignSettings,
+    default_budget,
     parse_quotas,
 )
 from curation.worth import worth
@@ -140,7 +143,7 @@ def more_controls(view: View) -> dict[str, object]:
                 f"{title} (CSV with pair_id, or prompt_id and up to two response ids)", type="csv", key=f"upload_{name}"
             )
             if file is not None:
-                changed[name] = str(guarded(lambda upload=file: uploaded(upload)))
+                changed[name] = str(guarded(partial(uploaded, file)))
             elif kept and right.button(f"Drop {title.lower()}", key=f"drop_{name}"):
                 changed[name] = ""
     return changed
@@ -192,9 +195,11 @@ def figures() -> None:
     """The certificate, the rules beside it, the price in uniform labels, the frontier."""
     view = current_view()
     live = st.empty()
-    solved = solved_view(
-        progress=lambda step: live.caption(f"pass {step.passes}: gap {step.gap:.1e}, open {step.open:.1e}")
-    )
+
+    def tell(step: Step) -> None:
+        live.caption(f"pass {step.passes}: gap {step.gap:.1e}, open {step.open:.1e}")
+
+    solved = solved_view(progress=tell)
     live.empty()
     result = summary(solved)
     columns = st.columns(5)

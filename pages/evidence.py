@@ -4,6 +4,7 @@ import streamlit as st
 
 from curation.charts.evidence import draw_luck
 from curation.insight.luck import Draws, repeated_draws
+from curation.pipeline import Solved
 from pages._backtest import section as backtest_section
 from pages._learnt import section as learnt_section
 from pages._policy import section as policy_section
@@ -26,10 +27,9 @@ ASSUMES = """
 
 
 @st.cache_resource(max_entries=8, show_spinner="Drawing repeated batches")
-def _draws(key: tuple[object, ...], _solved: object) -> Draws:
-    solved = _solved
+def _draws(key: tuple[object, ...], _solved: Solved) -> Draws:
     return repeated_draws(
-        solved.criterion, solved.feasible, solved.design.weights, solved.design.certificate.lower_bound
+        _solved.criterion, _solved.feasible, _solved.design.weights, _solved.design.certificate.lower_bound
     )
 
 

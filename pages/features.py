@@ -12,6 +12,7 @@ from curation.insight.health import Finding
 from curation.insight.sensitivity import Sensitivity
 from curation.jobs import Job, latest_job, start_features_job
 from curation.pipeline import Solved
+from curation.pool.pair_lists import LocalPair
 from curation.session import list_features, save_upload
 from curation.settings import DIM_MOST, TEMPERATURE_LEAST, TEMPERATURE_MOST
 from pages._findings import show_findings
@@ -214,20 +215,28 @@ def figures() -> None:
 
 
 @st.cache_resource(max_entries=8, show_spinner="Looking for trouble in the features")
-def _health(key: tuple[object, ...], _solved: Solved, _pinned: object, _excluded: object) -> list[Finding]:
+def _health(
+    key: tuple[object, ...], _solved: Solved, _pinned: list[LocalPair], _excluded: list[LocalPair]
+) -> list[Finding]:
     return feature_health(_solved.prepared, _solved.settings, pinned=_pinned, excluded=_excluded, design=_solved.design)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
-def _sensitivity(key: tuple[object, ...], _solved: Solved, _pinned: object, _excluded: object) -> Sensitivity:
+def _sensitivity(
+    key: tuple[object, ...], _solved: Solved, _pinned: list[LocalPair], _excluded: list[LocalPair]
+) -> Sensitivity:
     bar = st.progress(0.0, text="Solving the design under other choices")
+
+    def tell(done: int, total: int) -> None:
+        bar.progress(done / total, text=f"Design {done} of {total} solved")
+
     try:
         return design_sensitivity(
             _solved.prepared,
             _solved.settings,
             pinned=_pinned,
             excluded=_excluded,
-            progress=lambda done, total: bar.progress(done / total, text=f"Design {done} of {total} solved"),
+            progress=tell,
         )
     finally:
         bar.empty()

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import pandas as pd
 import streamlit as st
 
 from curation.batch import BatchFolder, Record
@@ -152,7 +153,7 @@ def watch(batch_id: str, seen: int) -> None:
         st.rerun()
 
 
-def table(queue, place: int, current: str | None) -> None:
+def table(queue: pd.DataFrame, place: int, current: str | None) -> None:
     """The part of the queue around the current pair as a table; a click opens a pair."""
     start = place // SHOWN_ROWS * SHOWN_ROWS
     view = queue.iloc[start : start + SHOWN_ROWS].copy()

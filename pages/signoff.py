@@ -8,7 +8,10 @@ import pandas as pd
 import streamlit as st
 
 from curation.batch_health import batch_warnings
+from curation.exchange_formats.answers import Answers
 from curation.exchange_formats.assignment import parse_annotators
+from curation.exchange_formats.common import Order
+from curation.exchange_formats.export import Format
 from curation.handback import export_trl, import_labels, label_report
 from curation.handover import export_batch
 from curation.insight.length_share import sentence_of_batch
@@ -25,14 +28,14 @@ from pages._second_rater import show_second_raters
 from pages._shared import guarded, header, review_store, reviewer
 from pages._widgets import batch_choice, escaped
 
-FORMATS = {
+FORMATS: dict[str, tuple[Format, str]] = {
     "Label Studio": ("label-studio", "json"),
     "Argilla": ("argilla", "json"),
     "CSV": ("csv", "csv"),
     "Parquet": ("parquet", "parquet"),
     "JSON Lines": ("jsonl", "jsonl"),
 }
-ORDERS = {
+ORDERS: dict[str, Order] = {
     "random (seeded)": "random",
     "both orders (every pair twice)": "both",
     "fixed (first response on the left)": "fixed",
@@ -55,7 +58,7 @@ PEOPLE_FORMATS = {
     },
     "median s": st.column_config.NumberColumn(format="%.0f"),
 }
-ANSWERS = {
+ANSWERS: dict[str, Answers] = {
     "left, right, tie": "binary",
     "with strength (much, slightly, tie, both bad)": "graded",
 }
@@ -109,9 +112,9 @@ def labels_back(folder: Path) -> None:
         )
         st.session_state["labels_seen"] = file.file_id
         st.session_state["labels_told"] = (batch.batch_id, told)
-    told = st.session_state.get("labels_told")
-    if told and told[0] == batch.batch_id:
-        counts = told[1]
+    kept = st.session_state.get("labels_told")
+    if kept and kept[0] == batch.batch_id:
+        counts = kept[1]
         st.success(
             f"{counts['labels']} labels: {counts['new']} new, {counts['replaced']} replaced, {counts['same']} known. "
             f"{counts['cancelled']} cancelled, {counts['duplicates']} duplicates, {counts['unknown']} of unknown pairs.",
