@@ -5,7 +5,7 @@ VENV := .venv
 PYTEST = OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 PORT ?= 8501
 
-.PHONY: run test test-slow lint clean browser label-studio
+.PHONY: run test test-slow lint clean browser label-studio wheel
 
 run: $(VENV)/.installed
 	@echo "Pairwright: http://127.0.0.1:$(PORT)"
@@ -23,6 +23,10 @@ lint: $(VENV)/.installed-test
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+
+# The wheel, built, installed in a bare environment elsewhere, and used there.
+wheel: $(VENV)/.installed
+	$(VENV)/bin/python tests/installed.py
 
 # torch goes first and alone, so that nothing pulls another build of it.
 $(VENV)/.installed: requirements.txt

@@ -4,14 +4,19 @@
 same file, as `__main__`.
 """
 
+from pathlib import Path
+
 import streamlit as st
+
+HERE = Path(__file__).resolve().parent
+ICON = str(HERE / "data" / "icon.png")
 
 if __name__ == "__main__":
     from pages._guard import told
     from pages._shared import navigation, open_state, sidebar
     from pages._signin import entrance, gate
 
-    st.set_page_config(page_title="Pairwright", page_icon="data/icon.png", layout="wide", initial_sidebar_state=240)
+    st.set_page_config(page_title="Pairwright", page_icon=ICON, layout="wide", initial_sidebar_state=240)
     found = entrance()
     # The navigation is declared for everybody: without it Streamlit would run a page's script alone, past this file.
     page = navigation(hidden=not found.who)
@@ -23,4 +28,4 @@ if __name__ == "__main__":
 else:
     from pages._headers import MIDDLEWARE
 
-    app = st.App("app.py", middleware=MIDDLEWARE)
+    app = st.App(str(HERE / "app.py"), middleware=MIDDLEWARE)

@@ -1,3 +1,3 @@
 """Pairwright: which LLM response pairs deserve a human preference label."""
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"

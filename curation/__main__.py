@@ -1,7 +1,14 @@
-"""`python -m curation`."""
+"""`python -m curation`, and the script `pairwright`."""
 
 import sys
 
 from curation.cli import main
 
-sys.exit(main())
+
+def run() -> None:
+    """Run a command and end the process with its status."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    run()

@@ -174,7 +174,7 @@ def _worker(job: Job, log: IO[str]) -> subprocess.Popen[bytes]:
         stdin=subprocess.DEVNULL,
         start_new_session=True,
         env={**os.environ, "CURATION_HOME": str(workspace().absolute())},
-        cwd=Path(__file__).resolve().parent.parent,
+        cwd=Path(__file__).resolve().parent.parent,  # where the package is found
     )
 
 

@@ -23,6 +23,7 @@ from curation.settings import (
     PRESETS,
     DesignSettings,
     SpaceSettings,
+    app_folder,
     default_budget,
     parse_quotas,
     pool_folders,
@@ -38,7 +39,7 @@ POOL_ENDINGS = (
 FEATURES_ENDINGS = (".parquet",)
 LIST_ENDINGS = (".csv",)
 DEMO = "demo"
-DATA = Path(__file__).resolve().parent.parent / "data"
+DATA = app_folder() / "data"
 
 
 @dataclass(frozen=True)

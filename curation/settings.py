@@ -298,6 +298,14 @@ def workspace() -> Path:
     return Path(os.environ.get("CURATION_HOME", "workspace")).expanduser()
 
 
+def app_folder() -> Path:
+    """Where app.py, pages/ and data/ lie: the checkout, else the installed package `pairwright_app`."""
+    checkout = Path(__file__).resolve().parent.parent
+    if (checkout / "app.py").is_file():
+        return checkout
+    return checkout / "pairwright_app"
+
+
 SIGNING_KEY = "CURATION_SIGNING_KEY"
 
 

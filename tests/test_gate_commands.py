@@ -21,7 +21,7 @@ from tests.test_viewer import contents, files_of, ready  # noqa: F401
 
 ASK = "decide export import-labels sign people topup".split()
 OWN_FILES = (  # read, or write files of the operating system's user where they are told to: nothing that others share
-    "check features solve compare bench verify labels backtest 'experiment tabular' 'experiment contextual' 'experiment imdb' "
+    "check features solve compare bench verify labels backtest dashboard 'experiment tabular' 'experiment contextual' 'experiment imdb' "
     "'experiment hh'"
 )
 
