@@ -329,7 +329,7 @@ class CanonicalResponse(_Row):
 
 
 class CanonicalRow(_Row):
-    """One raw row of the canonical format (the pool file's definition in the README)."""
+    """One raw row of the canonical format (docs/formats.md)."""
 
     prompt_id: OptionalId = None
     prompt: ReadPrompt
