@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from curation import cli_backtest, cli_dashboard, cli_labels, cli_policy, cli_synthetic
+from curation import cli_backtest, cli_dashboard, cli_labels, cli_policy, cli_settle, cli_synthetic
 from curation.bug_log import errors_log, sentence
 from curation.cli_options import (
     BudgetOpt,
@@ -441,6 +441,7 @@ def bench(
 experiment = Commands(no_args_is_help=True, help="Synthetic and policy experiments.")
 app.add_typer(experiment, name="experiment")
 cli_labels.register(app)
+cli_settle.register(app)
 cli_backtest.register(app)
 cli_dashboard.register(app)
 cli_synthetic.register(experiment)
@@ -476,7 +477,7 @@ STOPPED = {
     "experiment hh": KEPT_PARTS,
     "backtest --suite": KEPT_PARTS,
     "topup": f"the new batch may be in the workspace already; {IN_THE_STORE}",
-    **dict.fromkeys(("decide", "import-labels", "sign", "people"), IN_THE_STORE),
+    **dict.fromkeys(("decide", "import-labels", "sign", "people", "settle"), IN_THE_STORE),
     "export": "the files are there whole or not at all, and may be although the export is not recorded; do it again",
     **dict.fromkeys(("solve", "check"), "a file or folder that was not finished is not there; one that was is whole"),
     **dict.fromkeys(("compare", "verify", "labels"), "it writes nothing"),

@@ -160,7 +160,7 @@ def graded_lines(result: dict[str, Any]) -> list[str]:
 def labels(
     folder: Annotated[Path, typer.Argument(help="Batch folder.")],
     conflicts: Annotated[
-        bool, typer.Option("--conflicts", help="Name every pair on which people took different sides.")
+        bool, typer.Option("--conflicts", help="Name every pair on which people took different sides, and how settled.")
     ] = False,
     as_json: JsonOpt = False,
 ) -> None:
@@ -168,6 +168,7 @@ def labels(
     from curation.batch import read_batch
     from curation.handback import label_report
     from curation.review.read_only import store_to_read
+    from curation.settling import dispute_words
 
     batch = read_batch(folder)
     with store_to_read() as store:
@@ -177,12 +178,11 @@ def labels(
         return
     found = report["conflicts"]
     lines = [*report["sentences"], *(annotator_line(one) for one in report["quality"]["by_annotator"])]
-    lines.append(
-        f"{len(found)} pairs on which people took different sides{'' if conflicts or not found else ': --conflicts'}"
-    )
+    count = f"{len(found)} pairs on which people took different sides, {report['open_conflicts']} of them open"
+    lines.append(f"{count}{'' if conflicts or not found else ': --conflicts'}")
     if conflicts:
-        told = [", ".join(f"{a['annotator']} {a['outcome']}" for a in conflict["answers"]) for conflict in found]
-        lines += [f"  {conflict['pair_id']}: {words}" for conflict, words in zip(found, told, strict=True)]
+        lines += [f"  {one['pair_id']}: {dispute_words(one)}" for one in found]
+        lines += [f"  {one['pair_id']}, agreed since: {dispute_words(one)}" for one in report["agreed_since"]]
     emit(report, as_json, lines)
 
 

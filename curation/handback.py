@@ -37,7 +37,6 @@ from curation.exchange_formats.training_files import write_training
 from curation.exchange_formats.trl import preferences
 from curation.handover import check_recorded, record_batch, seeds_of
 from curation.insight.agreement import Quality, label_quality
-from curation.insight.annotators import conflicts
 from curation.insight.learning import Outcomes, joined
 from curation.pipeline import Earlier
 from curation.pool.labels import Label, in_force, people_only
@@ -47,6 +46,7 @@ from curation.representation.space import Space
 from curation.review.roles import COMMAND_LINE
 from curation.review.store import Store, open_store
 from curation.settings import SpaceSettings
+from curation.settling import disputes
 
 
 def import_labels(
@@ -156,15 +156,21 @@ def import_notes(counts: Mapping[str, Any]) -> list[str]:
 
 
 def label_report(batch: BatchFolder, store: Store) -> dict[str, Any]:
-    """Quality of a batch's labels, the information they realised against the information planned, and conflicts."""
+    """Quality of a batch's labels, the information they realised against the information planned, and conflicts.
+
+    conflicts: pairs on which people took different sides, with how each is settled, open ones (open_conflicts) first;
+    agreed_since: settled pairs on which people's later answers agree.
+    """
     labels = store.labels(batch.batch_id)
     people, counting = people_only(labels), in_force(labels)
-    quality = quality_of(people)
+    quality, told = quality_of(people), disputes(labels, store.settlements(batch.batch_id))
     return {
         "quality": asdict(quality),
         "sentences": [*quality.sentences(), *filter(None, [_information_sentence(batch, counting)])],
         "information": realised_information(batch, counting),
-        "conflicts": conflicts(people),
+        "conflicts": [one for one in told if not one["agreed"]],
+        "open_conflicts": sum(one["settled"] is None for one in told),
+        "agreed_since": [one for one in told if one["agreed"]],
     }
 
 
@@ -249,18 +255,18 @@ def export_trl(
     repository = None if push_to is None else check_repository(push_to)
     batch = read_batch(folder)
     check_recorded(opened, batch)
-    labels = in_force(opened.labels(batch.batch_id))
-    if not labels:
+    kept = opened.labels(batch.batch_id)
+    if not in_force(kept):
         raise ExportError(
             f"batch {batch.batch_id} has no labels; bring them in with `import-labels`, then export to TRL."
         )
-    made = preferences(batch.records, labels, batch_id=batch.batch_id)
+    made = preferences(batch.records, kept, batch_id=batch.batch_id)
     if not made.rows:
         gone = ", ".join(f"{count} {reason}" for reason, count in made.left_out.items() if count)
         raise ExportError(f"no pair of batch {batch.batch_id} has a winner ({gone}), so there is nothing to train on.")
     path, beside, sha256 = write_training(
         made, out, force=force, ties=ties,
-        about=quality_of(labels).sentences() if card else None, batch_id=batch.batch_id,
+        about=quality_of(people_only(kept)).sentences() if card else None, batch_id=batch.batch_id,
     )  # fmt: skip
     opened.record_export(
         batch.batch_id, format="trl", file=path.resolve(), sha256=sha256, rows=len(made.rows), left_out=made.left_out,
@@ -274,6 +280,7 @@ def export_trl(
         "rows": len(made.rows),
         "pairs": len(made.rows),
         "left_out": made.left_out,
+        "settled": made.settled,
         "sha256": sha256,
         "pushed": None if repository is None else push(repository, [path, *beside], message=f"Batch {batch.batch_id}"),
         "notes": [],

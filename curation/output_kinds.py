@@ -170,7 +170,7 @@ def is_export(path: Path) -> bool:
         )
     if start[:1] == b"{":
         rows = _lines(path)
-        return all(set(row) - {"tools"} in (_TRAINING, _TRACED) for row in rows) or _unanswered(rows)
+        return all(set(row) - {"tools", "settled"} in (_TRAINING, _TRACED) for row in rows) or _unanswered(rows)
     with path.open(encoding="utf-8", newline="") as handle:
         reader = csv.DictReader(handle)
         return bool(reader.fieldnames) and _names(reader.fieldnames or ()) and _unanswered(list(reader))

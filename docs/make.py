@@ -33,7 +33,7 @@ design.certificate design.newton design.frank_wolfe design.sampling design.excha
 insight.explain insight.coverage insight.efficiency insight.concentration insight.length_share insight.sensitivity
 insight.health insight.text_health insight.feature_health checkup worth
 review.store review.decisions review.records review.roles
-handover topup again signoff handback
+handover topup again signoff handback settling
 exchange_formats.export exchange_formats.incoming exchange_formats.trl exchange_formats.training_files
 backtest insight.backtest insight.backtest_report insight.learning insight.learning_result"""
 EXAMPLE = """```python

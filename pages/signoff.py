@@ -18,6 +18,7 @@ from curation.session import save_upload
 from curation.settings import workspace
 from curation.signoff import Verdict, checklist, export_signed, read_signature, sign_batch, verify_batch
 from pages._batches import batch_at, live_decisions
+from pages._conflicts import show_conflicts
 from pages._findings import show_findings
 from pages._shared import guarded, header, review_store, reviewer
 from pages._widgets import batch_choice, escaped
@@ -143,6 +144,7 @@ def labels_back(folder: Path) -> None:
             key="label_steps",
         )
     show_people(report)
+    show_conflicts(folder, batch, report)
     if st.button("Make TRL training rows", key="trl", icon=":material/model_training:"):
         target = workspace() / "exports" / f"{batch.batch_id}-trl.jsonl"
         guarded(lambda: review_store().require(reviewer(), "reviewer"))
@@ -161,24 +163,11 @@ def labels_back(folder: Path) -> None:
 
 
 def show_people(report: dict[str, Any]) -> None:
-    """Everybody's figures, and the pairs on which people took different sides."""
+    """Everybody's figures."""
     everybody = report["quality"]["by_annotator"]
     if len(everybody) > 1:
         frame = pd.DataFrame([{name: one[key] for key, name in PEOPLE_COLUMNS.items()} for one in everybody])
         st.dataframe(frame, hide_index=True, width="stretch", key="label_people", column_config=PEOPLE_FORMATS)
-    found = report["conflicts"]
-    if not found:
-        return
-    with st.expander(f"{len(found):,} pairs on which people took different sides", icon=":material/compare_arrows:"):
-        rows = [
-            {
-                "pair": conflict["pair_id"],
-                "differ": "opposite sides" if conflict["opposed"] else "a side and a tie",
-                "answers": ", ".join(f"{one['annotator']}: {one['outcome']}" for one in conflict["answers"]),
-            }
-            for conflict in found
-        ]
-        st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch", key="label_conflicts")
 
 
 def about(event: Event) -> str:

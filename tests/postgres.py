@@ -58,7 +58,19 @@ def cluster() -> Iterator[str]:
     try:
         run(str(place / "initdb"), "-D", str(folder / "data"), "-U", "tester", "-A", "trust", "--no-sync", "-E", "UTF8")
         options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='{folder}' -c fsync=off"
-        run(str(place / "pg_ctl"), "-D", str(folder / "data"), "-o", options, "-l", str(folder / "log"), "-w", "start")
+        run(
+            str(place / "pg_ctl"),
+            "-D",
+            str(folder / "data"),
+            "-o",
+            options,
+            "-l",
+            str(folder / "log"),
+            "-w",
+            "-t",
+            "300",
+            "start",
+        )
         yield f"postgresql://tester@127.0.0.1:{port}"
         run(str(place / "pg_ctl"), "-D", str(folder / "data"), "-m", "immediate", "stop")
     finally:

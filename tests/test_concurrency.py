@@ -56,7 +56,7 @@ def at_once(*acts: Callable[[], Any]) -> list[Any]:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(120)
+        thread.join(600)
     broken = [result for result in results if isinstance(result, tuple) and result[:1] == ("unexpected",)]
     assert not broken, broken
     return results

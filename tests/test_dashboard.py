@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +16,7 @@ import pytest
 from curation.pool.readers import read_pool
 from tests.browser import FLAGS, executable
 from tests.pools import demo_pool, real_pool
+from tests.waiting import SIDEBAR, answering, ended, free_port, reads, settle, until
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ["pool", "features", "design", "coverage", "map", "weights", "review", "signoff", "evidence"]
@@ -31,9 +30,7 @@ pytestmark = pytest.mark.slow
 @contextmanager
 def server(home: Path) -> Iterator[str]:
     """The real app on a free port; ends with the block."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     environment = {**os.environ, "CURATION_HOME": str(home)}
     log = (home / "server.log").open("w")
     process = subprocess.Popen(
@@ -44,16 +41,10 @@ def server(home: Path) -> Iterator[str]:
         stderr=subprocess.STDOUT,
     )
     try:
-        for _ in range(120):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=1)
-                break
-            except OSError:
-                time.sleep(0.5)
+        answering(process, f"http://127.0.0.1:{port}", home / "server.log")
         yield f"http://127.0.0.1:{port}"
     finally:
-        process.terminate()
-        process.wait(10)
+        ended(process)
         log.close()
 
 
@@ -74,21 +65,9 @@ def browser():
     if path is None:
         pytest.fail("no Chromium: run `make test`, which installs one")
     with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=path, args=FLAGS)
+        chromium = driver.chromium.launch(executable_path=path, args=FLAGS, timeout=180_000)
         yield chromium
         chromium.close()
-
-
-def settle(page, *, timeout: float = 120) -> None:
-    """Wait until the app has run to its end and figures are drawn."""
-    page.wait_for_selector("[data-testid='stApp']", timeout=timeout * 1000)
-    deadline, calm = time.monotonic() + timeout, 0
-    while time.monotonic() < deadline and calm < 4:
-        state = page.evaluate("document.querySelector('[data-testid=stApp]').dataset.testScriptState || ''")
-        busy = page.query_selector("[data-testid='stStatusWidget'], [data-testid='stSpinner']")
-        calm = calm + 1 if state in ("notRunning", "") and busy is None else 0
-        page.wait_for_timeout(250)
-    assert calm >= 4, "the page did not come to rest"
 
 
 def check(page, name: str) -> None:
@@ -98,17 +77,14 @@ def check(page, name: str) -> None:
     assert page.query_selector("[data-testid='stException']") is None, text[:400]
     errors = [box.inner_text() for box in page.query_selector_all("[data-testid='stAlertContentError']")]
     assert errors == [], errors
-    for _ in range(120):  # figures are drawn after the script has ended; on a busy machine well after
-        if len(page.query_selector_all(".js-plotly-plot")) >= PLOTS.get(name, 0):
-            break
-        page.wait_for_timeout(250)
-    figures = page.query_selector_all(".js-plotly-plot")
-    assert len(figures) >= PLOTS.get(name, 0), f"{name}: {len(figures)} figures"
+    drawn = page.locator(
+        ".js-plotly-plot"
+    )  # figures are drawn after the script has ended; on a busy machine well after
+    until(lambda: drawn.count() >= PLOTS.get(name, 0) or f"{name}: {drawn.count()} figures", True)
     marks = ".point, .bars path, .barlayer path, .scatterlayer path, .heatmaplayer image, .violinlayer path, .boxlayer path, canvas.gl-canvas, .pielayer path"
-    for figure in figures:
-        assert figure.query_selector(marks) is not None, f"{name}: an empty figure"
-    wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-    assert wide <= 1, f"{name}: {wide} px wider than the window"
+    until(lambda: drawn.evaluate_all("(all, marks) => all.filter((one) => !one.querySelector(marks)).length", marks), 0)
+    wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    until(lambda: max(page.evaluate(wide), 1), 1)  # px wider than the window: one is a rounding
 
 
 def visit(browser, address: str, page_name: str, query: str, width: int):
@@ -124,7 +100,7 @@ def visit(browser, address: str, page_name: str, query: str, width: int):
         ),
     )
     path = "" if page_name == "pool" else page_name  # the default page lives at the root
-    page.goto(f"{address}/{path}?{query}")
+    page.goto(f"{address}/{path}?{query}", timeout=120_000)
     settle(page)
     return context, page, outside
 
@@ -191,20 +167,19 @@ def hh_features(home) -> Path:
 def test_budget_and_ridge_change_the_answer(browser, address):
     context, page, _ = visit(browser, address, "design", "", 1280)
     try:
-        before = page.inner_text("[data-testid='stMetric'] >> nth=1")
         field = page.get_by_role("spinbutton", name="Budget (labels)")
         field.fill("20")
         field.press("Enter")
         settle(page)
-        labels = page.inner_text("[data-testid='stMetric'] >> nth=0")
-        assert "20" in labels
+        reads(page, "20", where="[data-testid='stMetric'] >> nth=0")
+        before = page.inner_text("[data-testid='stMetric'] >> nth=1")
         slider = page.get_by_role("slider").first
         slider.press("ArrowLeft")
         slider.press("ArrowLeft")
         settle(page)
-        assert page.inner_text("[data-testid='stMetric'] >> nth=1") != before
-        assert "budget=20" in page.url
-        assert re.search(r"ridge=\d", page.url)
+        until(lambda: page.inner_text("[data-testid='stMetric'] >> nth=1") != before, True)
+        playwright.expect(page).to_have_url(re.compile("budget=20"), timeout=60_000)
+        playwright.expect(page).to_have_url(re.compile(r"ridge=\d"), timeout=60_000)
     finally:
         context.close()
 
@@ -213,17 +188,17 @@ def test_decisions_survive_a_reload_and_a_second_tab(browser, address):
     context, page, _ = visit(browser, address, "review", "budget=15", 1280)
     try:
         page.get_by_role("button", name=re.compile(r"\bApprove\b(?! \d)")).first.click()
-        page.get_by_text(re.compile(r"\b1 approved", re.I)).first.wait_for(timeout=30_000)  # a click may begin late
+        told = re.compile(r"\b1 approved", re.I)
+        reads(page, told)
         settle(page)
         url = page.url
-        assert re.search(r"\b1 approved", page.inner_text("[data-testid='stMain']"), re.I)
         page.reload()
         settle(page)
-        assert re.search(r"\b1 approved", page.inner_text("[data-testid='stMain']"), re.I)
+        reads(page, told)
         other = context.new_page()
-        other.goto(url)
+        other.goto(url, timeout=120_000)
         settle(other)
-        assert re.search(r"\b1 approved", other.inner_text("[data-testid='stMain']"), re.I)
+        reads(other, told)
     finally:
         context.close()
 
@@ -235,9 +210,9 @@ def test_a_fresh_server_opens_a_page_by_its_own_address(browser, tmp_path):
         print(f"\nfresh server to solved design: {time.monotonic() - started:.1f} s")
         try:
             check(page, "design")
-            assert "Evidence" in page.inner_text("[data-testid='stSidebar']")
-            assert "20" in page.inner_text("[data-testid='stMetric'] >> nth=0")
-            assert "ridge=1" in page.url
+            reads(page, "Evidence", where=SIDEBAR)
+            reads(page, "20", where="[data-testid='stMetric'] >> nth=0")
+            playwright.expect(page).to_have_url(re.compile("ridge=1"), timeout=60_000)
         finally:
             context.close()
 

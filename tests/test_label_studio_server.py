@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import time
 import urllib.error
@@ -37,10 +36,11 @@ from curation.signoff import export_signed, sign_batch
 from tests.pools import ROOT, demo_pool
 from tests.test_graded_answers import BAD, parts, seen, truth
 from tests.trl_step import train_one_step
+from tests.waiting import free_port
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(1800),
+    pytest.mark.timeout(3600),
 ]  # its first start makes a database: minutes on a busy machine
 PROGRAM = ROOT / ".venv-label-studio" / "bin" / "label-studio"
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
@@ -60,9 +60,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if not PROGRAM.exists():
         pytest.skip("Label Studio is not installed in .venv-label-studio; run `make label-studio`")
     folder = tmp_path_factory.mktemp("studio")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     log = (folder / "log").open("w")
     process = subprocess.Popen(
         [PROGRAM, "start", "--no-browser", "--port", str(port), "--internal-host", "127.0.0.1", "--username", "a@b.co",
@@ -103,7 +101,7 @@ def fetch(address: str, path: str, method: str = "GET", body: Any = None) -> byt
         headers={"Authorization": f"Token {TOKEN}", "Content-Type": "application/json"},
     )
     try:
-        with urllib.request.urlopen(request, timeout=120) as answer:
+        with urllib.request.urlopen(request, timeout=300) as answer:
             return bytes(answer.read())
     except urllib.error.HTTPError as error:
         raise AssertionError(f"{method} {path}: {error.code} {error.read()[:500]!r}") from None

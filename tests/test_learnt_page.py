@@ -16,7 +16,8 @@ from curation.handover import export_batch
 from curation.pipeline import load_pool
 from curation.review.store import open_store
 from tests.pools import demo_pool
-from tests.test_dashboard import SHOTS, browser, check, server, settle  # noqa: F401
+from tests.test_dashboard import SHOTS, browser, check, server  # noqa: F401
+from tests.waiting import playwright, reads, settle, until
 
 pytestmark = pytest.mark.slow
 
@@ -65,10 +66,8 @@ def shot(page, name: str) -> None:
 
 def go(page, address: str, name: str) -> None:
     """A page that has come to rest; a slow server is waited for by what the page must show."""
-    page.goto(f"{address}/{name}?budget=90")
-    page.get_by_text("What your labels say" if name == "design" else "What the method assumes").wait_for(
-        timeout=300_000
-    )
+    page.goto(f"{address}/{name}?budget=90", timeout=120_000)
+    reads(page, "What your labels say" if name == "design" else "What the method assumes", seconds=600)
     settle(page)
 
 
@@ -78,32 +77,30 @@ def test_a_pilot_is_planned_labelled_and_gone_on_from(browser, address, home, mo
     try:
         go(page, address, "design")
         check(page, "design")
-        assert "No batch of this pool has labels yet" in page.inner_text("[data-testid='stMain']")
+        reads(page, "No batch of this pool has labels yet")
         shot(page, "learnt-design-before")
         page.get_by_role("button", name="Plan a pilot").click()
-        page.wait_for_url("**/review**", timeout=180_000)
+        page.wait_for_url("**/review**", timeout=600_000)
         settle(page)
         check(page, "review")
-        pilot = next((home / "batches").iterdir(), None)
+        until(lambda: any((home / "batches").iterdir()), True)
         pilots = [read_batch(folder) for folder in (home / "batches").iterdir()]
         made = [batch for batch in pilots if batch.manifest["pilot"]]
-        assert pilot is not None
         assert [batch.manifest["pilot"] for batch in made] == [{"labels": 30, "of": 90}]
         answer(home, made[0].path, monkeypatch)
         go(page, address, "design")
         check(page, "design")
-        text = page.inner_text("[data-testid='stMain']")
-        assert "Held-out accuracy" in text
-        assert "30 labels of 1 batch of this pool" in text
-        assert page.get_by_role("spinbutton", name="Budget of the next batch").input_value() == "60"
+        reads(page, "Held-out accuracy", "30 labels of 1 batch of this pool")
+        budget = page.get_by_role("spinbutton", name="Budget of the next batch")
+        playwright.expect(budget).to_have_value("60", timeout=60_000)
         shot(page, "learnt-design-after")
         go(page, address, "evidence")
         check(page, "evidence")
-        assert "Held-out accuracy" in page.inner_text("[data-testid='stMain']")
+        reads(page, "Held-out accuracy")
         shot(page, "learnt-evidence")
         go(page, address, "design")
         page.get_by_role("button", name="Design again from these labels").click()
-        page.wait_for_url("**/review**", timeout=180_000)
+        page.wait_for_url("**/review**", timeout=600_000)
         settle(page)
         check(page, "review")
         batches = [read_batch(folder) for folder in (home / "batches").iterdir()]

@@ -14,7 +14,8 @@ import pytest
 
 from curation.pipeline import load_pool
 from curation.representation.features_file import write_features
-from tests.test_dashboard import browser, server, settle  # noqa: F401
+from tests.test_dashboard import browser, server  # noqa: F401
+from tests.waiting import reads, settle
 
 pytestmark = pytest.mark.slow
 PAIRS = 50_000
@@ -42,25 +43,25 @@ def test_a_long_queue_is_shown_in_parts_and_answers_at_once(browser, pool, tmp_p
     with server(tmp_path) as address:
         context = browser.new_context(viewport={"width": 1280, "height": 1500})
         page = context.new_page()
-        page.goto(f"{address}/review?pool={pool}&budget={PAIRS}&dim=6")
-        page.get_by_text("Prompt (1 of 50,000)").wait_for(timeout=240_000)
+        page.goto(f"{address}/review?pool={pool}&budget={PAIRS}&dim=6", timeout=120_000)
+        reads(page, "Prompt (1 of 50,000)", seconds=900)
         settle(page)
-        assert page.get_by_text("1 to 200 of 50,000").is_visible()
+        reads(page, "1 to 200 of 50,000")
         seconds = []
         for place in range(2, 8):
             started = time.perf_counter()
             page.locator(".st-key-next button").click()
-            page.get_by_text(f"Prompt ({place} of 50,000)").wait_for(timeout=30_000)
+            page.get_by_text(f"Prompt ({place} of 50,000)").wait_for(timeout=120_000)
             seconds.append(time.perf_counter() - started)
             settle(page)
         page.locator(".st-key-approve button").click()
-        page.get_by_text("1 approved").wait_for(timeout=30_000)
-        assert "1 of 50,000 decided" in page.inner_text("[data-testid='stMain']")
+        reads(page, "1 approved", "1 of 50,000 decided")
+        settle(page)
         page.locator(".st-key-later_rows button").click()
-        page.get_by_text("201 to 400 of 50,000").wait_for(timeout=30_000)
-        assert page.get_by_text("Prompt (201 of 50,000)").is_visible()
+        reads(page, "201 to 400 of 50,000", "Prompt (201 of 50,000)")
+        settle(page)
         page.locator(".st-key-undo button").click()
-        page.get_by_text("0 of 50,000 decided").wait_for(timeout=30_000)
+        reads(page, "0 of 50,000 decided")
         record_property("median seconds to the next pair", statistics.median(seconds))
         print(f"next pair of a queue of {PAIRS:,}: median {statistics.median(seconds):.2f} s, cores {os.cpu_count()}")
         context.close()

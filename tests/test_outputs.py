@@ -315,7 +315,7 @@ def test_a_signing_and_a_forced_solve_exclude_each_other(
     store, out = open_store(), place / "batch"
     signer = threading.Thread(target=lambda: sign_batch(out, who="cat", acknowledged=["all"], store=store))
     signer.start()
-    assert began.wait(30)
+    assert began.wait(300)
     with pytest.raises(BatchError, match="signed batch, which is never replaced"):
         save_batch(other, out, force=True)
     signer.join()

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from curation.pool.readers import read_pool
-from tests.test_dashboard import browser, server, settle
+from tests.test_dashboard import browser, server
+from tests.waiting import reads, settle, until
 
 playwright = pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.slow
@@ -24,17 +25,16 @@ BROKEN = [
 ]
 
 
-def figures(page) -> dict[str, str]:
-    """The metrics of the page by their labels."""
-    return {
-        metric.inner_text().split("\n")[0]: metric.inner_text().split("\n")[-1]
-        for metric in page.query_selector_all("[data-testid='stMetric']")
-    }
+def counts(page) -> tuple[str | None, str | None]:
+    """Rows used and rejected, as the page's metrics tell them."""
+    told = [text.split("\n") for text in page.locator("[data-testid='stMetric']").all_inner_texts()]
+    shown = {lines[0]: lines[-1] for lines in told}
+    return shown.get("Rows used"), shown.get("Rows rejected")
 
 
 def upload(page, path: Path) -> None:
     page.set_input_files("[data-testid='stFileUploaderDropzoneInput']", str(path))
-    page.wait_for_timeout(1500)
+    page.get_by_text(path.name).first.wait_for(timeout=120_000)
     settle(page)
 
 
@@ -48,29 +48,25 @@ def test_an_upload_shows_the_counts_of_check(browser, tmp_path: Path) -> None:
     home.mkdir()
     with server(home) as address:
         page = browser.new_page(viewport={"width": 1500, "height": 1600})
-        page.goto(address)
+        page.goto(address, timeout=120_000)
         settle(page)
         upload(page, preference)
         expected = read_pool(preference)
-        shown = figures(page)
-        assert (shown["Rows used"], shown["Rows rejected"]) == (str(expected.rows_used), str(len(expected.rejects)))
-        assert "Read as trl" in page.inner_text("[data-testid='stMain']")
+        reads(page, "Read as trl")
+        until(lambda: counts(page), (str(expected.rows_used), str(len(expected.rejects))))
         page = browser.new_page(viewport={"width": 1500, "height": 1600})
-        page.goto(address)
+        page.goto(address, timeout=120_000)
         settle(page)
         upload(page, flat)
         for field, column in (("prompt", "Frage"), ("response", "Antwort"), ("quality", "Note")):
             page.get_by_label(field, exact=True).first.focus()
             page.keyboard.type(column)
+            page.get_by_role("option", name=column, exact=True).first.wait_for(timeout=120_000)
             page.keyboard.press("Enter")
-            page.wait_for_timeout(300)
+            settle(page)
         page.get_by_role("button", name="Read with these columns").click()
-        page.wait_for_timeout(1500)
         settle(page)
         expected = read_pool(flat, mapping={"prompt": "Frage", "response": "Antwort", "quality": "Note"})
-        shown = figures(page)
         assert (expected.rows_used, len(expected.rejects)) == (2, 3)
-        assert (shown["Rows used"], shown["Rows rejected"]) == ("2", "3")
-        text = page.inner_text("[data-testid='stMain']")
-        assert "Read as flat" in text
-        assert "1 values of 'Note' are no number" in text
+        reads(page, "Read as flat", "1 values of 'Note' are no number")
+        until(lambda: counts(page), ("2", "3"))

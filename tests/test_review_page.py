@@ -11,7 +11,8 @@ from curation.batch import read_batch
 from curation.pipeline import load_pool
 from curation.review.store import open_store
 from tests.pools import demo_pool
-from tests.test_dashboard import SHOTS, browser, check, server, settle  # noqa: F401
+from tests.test_dashboard import SHOTS, browser, check, server  # noqa: F401
+from tests.waiting import playwright, reads, settle, until
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +32,7 @@ def address(home):
 def page(browser, address):  # noqa: F811
     context = browser.new_context(viewport={"width": 1280, "height": 1700})
     tab = context.new_page()
-    tab.goto(f"{address}/review?budget=24")
+    tab.goto(f"{address}/review?budget=24", timeout=120_000)
     settle(tab)
     yield tab
     context.close()
@@ -57,26 +58,28 @@ def press(page, key: str) -> None:
     settle(page)
 
 
-def shown(page) -> int:
-    return int(re.search(r"Prompt \((\d+) of", page.inner_text("[data-testid='stMain']")).group(1))
+def shown(page) -> int | None:
+    """The place of the pair in view, None while none is drawn."""
+    found = re.search(r"Prompt \((\d+) of", page.inner_text("[data-testid='stMain']"))
+    return int(found.group(1)) if found else None
 
 
 def test_keys_decide_move_and_take_back(page, home):
-    assert shown(page) == 1
+    until(lambda: shown(page), 1)
     press(page, "a")
-    assert shown(page) == 2
+    until(lambda: shown(page), 2)
     press(page, "f")
-    assert shown(page) == 3
+    until(lambda: shown(page), 3)
     press(page, "n")
-    assert shown(page) == 4
+    until(lambda: shown(page), 4)
     press(page, "b")
-    assert shown(page) == 3
-    assert sorted(words(home).values()) == ["approve", "flag"]
+    until(lambda: shown(page), 3)
+    until(lambda: sorted(words(home).values()), ["approve", "flag"])
     press(page, "u")
-    assert sorted(words(home).values()) == ["approve", "clear"]
-    assert "Taken back: 1 decision." in page.inner_text("[data-testid='stMain']")
+    until(lambda: sorted(words(home).values()), ["approve", "clear"])
+    reads(page, "Taken back: 1 decision.")
     press(page, "3")
-    assert sorted(words(home).values()) == ["approve", "reject"]
+    until(lambda: sorted(words(home).values()), ["approve", "reject"])
     store, batch = desk(home)
     assert "off topic or broken prompt" in {made.reason for made in store.decisions(batch.batch_id).values()}
     store.close()
@@ -90,7 +93,7 @@ def test_keys_decide_move_and_take_back(page, home):
 def test_blind_mode_names_no_generator_anywhere_on_the_page(page, home):
     names = {r.generator for p in load_pool(demo_pool()).pool.prompts for r in p.responses if r.generator}
     assert names
-    assert any(name in page.inner_text("[data-testid='stMain']") for name in names), "shown when not blind"
+    until(lambda: any(name in page.inner_text("[data-testid='stMain']") for name in names), True)  # when not blind
     page.locator(".st-key-blind label").first.click()
     settle(page)
     for _ in range(3):
@@ -101,19 +104,18 @@ def test_blind_mode_names_no_generator_anywhere_on_the_page(page, home):
 
 def test_an_act_on_everything_shown_tells_its_price_first_and_one_undo_takes_it_back(page, home):
     page.get_by_role("button", name="Act on the 24 shown").click()
+    settle(page)
     page.locator(".st-key-act_decision label").filter(has_text="Reject").click()
     settle(page)
     assert words(home) == {}, "nothing is written before the button"
     if SHOTS:
         page.screenshot(path=f"{SHOTS}/review-act.png")
-    told = page.inner_text("[role=dialog]")
-    assert "labels to pay" in told
-    assert "least covered Fisher direction" in told
+    reads(page, "labels to pay", "least covered Fisher direction", where="[role=dialog]")
     page.locator(".st-key-act_confirm button").click()
     settle(page)
-    assert list(words(home).values()) == ["reject"] * 24
+    until(lambda: list(words(home).values()), ["reject"] * 24)
     press(page, "u")
-    assert list(words(home).values()) == ["clear"] * 24
+    until(lambda: list(words(home).values()), ["clear"] * 24)
 
 
 def test_a_view_is_kept_and_brings_its_filters_back(page, home):
@@ -122,8 +124,9 @@ def test_a_view_is_kept_and_brings_its_filters_back(page, home):
     page.get_by_role("option", name="flag").click()
     page.keyboard.press("Escape")
     settle(page)
-    assert "1 pairs in the queue" in page.inner_text("[data-testid='stMain']")
+    reads(page, "1 pairs in the queue")
     page.get_by_role("button", name="Views").click()
+    settle(page)
     page.locator(".st-key-view_name input").fill("to discuss")
     page.locator(".st-key-view_name input").press("Enter")
     settle(page)
@@ -131,11 +134,12 @@ def test_a_view_is_kept_and_brings_its_filters_back(page, home):
     settle(page)
     page.reload()
     settle(page)
-    assert "24 pairs in the queue" in page.inner_text("[data-testid='stMain']")
+    reads(page, "24 pairs in the queue")
     page.get_by_role("button", name="Views").click()
+    settle(page)
     page.get_by_role("button", name="to discuss").click()
     settle(page)
-    assert "1 pairs in the queue" in page.inner_text("[data-testid='stMain']")
+    reads(page, "1 pairs in the queue")
 
 
 def test_a_pair_is_replaced_in_one_step_and_rejections_are_filled_up(page, home):
@@ -143,14 +147,14 @@ def test_a_pair_is_replaced_in_one_step_and_rejections_are_filled_up(page, home)
     old = {record["pair_id"] for record in before.records}
     page.get_by_role("button", name="Reject and take this one instead").click()
     settle(page)
-    text = page.inner_text("[data-testid='stMain']")
-    assert "23 pairs stayed, 1 are new" in text
+    reads(page, "23 pairs stayed, 1 are new")
     store, _ = desk(home)
+    until(lambda: len(store.batches()), 2)
     folders = {b.batch_id: b.folder for b in store.batches()}
     new = read_batch(next(folder for key, folder in folders.items() if key != before.batch_id))
     assert len({record["pair_id"] for record in new.records} - old) == 1
     assert next(iter(store.decisions(before.batch_id).values())).decision == "reject"
-    assert "Best replacement: pair" in text, "the new batch offers replacements too"
+    reads(page, "Best replacement: pair")  # the new batch offers replacements too
     store.decide_many(new.batch_id, [r["pair_id"] for r in new.records[:4]], "reject", who="bea", reason="other")
     store.decide_many(new.batch_id, [r["pair_id"] for r in new.records[4:]], "approve", who="bea")
     store.close()
@@ -158,9 +162,7 @@ def test_a_pair_is_replaced_in_one_step_and_rejections_are_filled_up(page, home)
     settle(page)
     page.get_by_role("button", name="Fill up after 4 rejections").click()
     settle(page)
-    text = page.inner_text("[data-testid='stMain']")
-    assert "20 pairs stayed, 4 are new, 20 decisions were carried over" in text
-    assert "20 of 24 decided" in text
+    reads(page, "20 pairs stayed, 4 are new, 20 decisions were carried over", "20 of 24 decided")
     check(page, "review")
     if SHOTS:
         page.screenshot(path=f"{SHOTS}/review-topup.png")
@@ -169,7 +171,7 @@ def test_a_pair_is_replaced_in_one_step_and_rejections_are_filled_up(page, home)
 def test_two_reviewers_see_each_other_and_neither_overwrites_the_other(page, home, browser, address):  # noqa: F811
     context = browser.new_context(viewport={"width": 1280, "height": 1700})
     other = context.new_page()
-    other.goto(f"{address}/review?budget=24")
+    other.goto(f"{address}/review?budget=24", timeout=120_000)
     settle(other)
     store, batch = desk(home)
     key = max(batch.records, key=lambda record: record["drop_cost"])["pair_id"]
@@ -178,8 +180,8 @@ def test_two_reviewers_see_each_other_and_neither_overwrites_the_other(page, hom
     page.locator(".st-key-approve button").click()  # the page still shows the pair as undecided
     settle(page)
     assert words(home)[key] == "reject"
-    assert "bea" in page.inner_text("[data-testid='stMain']")
-    other.get_by_text("1 of 24 decided").wait_for(timeout=30_000)  # without a click
+    reads(page, "bea")
+    reads(other, "1 of 24 decided")  # without a click
     context.close()
 
 
@@ -190,11 +192,11 @@ def test_the_price_of_an_act_binds_what_was_seen_whatever_others_decide_meanwhil
     key = batch.records[0]["pair_id"]
     store.decide(batch.batch_id, key, "flag", who="bea")
     page.wait_for_timeout(7000)
-    assert page.locator("[role=dialog]").is_visible(), "others' decisions do not close it"
+    playwright.expect(page.locator("[role=dialog]")).to_be_visible()  # others' decisions do not close it
     page.locator(".st-key-act_confirm button").click()
     settle(page)
     assert words(home) == {key: "flag"}, "nothing was overwritten, nothing half written"
-    assert "bea" in page.inner_text("[data-testid='stMain']")
+    reads(page, "bea")
     store.close()
 
 
@@ -206,9 +208,9 @@ def test_a_pair_others_decide_stays_in_view_and_must_be_seen_before_it_is_decide
     store, batch = desk(home)
     key = max(batch.records, key=lambda record: record["drop_cost"])["pair_id"]
     store.decide(batch.batch_id, key, "flag", who="bea")
-    page.get_by_text("decided this pair while you had it open").wait_for(timeout=30_000)
+    reads(page, "decided this pair while you had it open")
     settle(page)
-    assert f"pair {key}" in page.inner_text("[data-testid='stMain']"), "the same pair, though the filter leaves it out"
+    reads(page, f"pair {key}")  # the same pair, though the filter leaves it out
     if SHOTS:
         page.screenshot(path=f"{SHOTS}/review-conflict.png")
     press(page, "a")
@@ -216,8 +218,8 @@ def test_a_pair_others_decide_stays_in_view_and_must_be_seen_before_it_is_decide
     page.locator(".st-key-seen button").click()
     settle(page)
     press(page, "a")
-    assert words(home) == {key: "approve"}
-    assert shown(page) == 1, "on to the next"
+    until(lambda: words(home), {key: "approve"})
+    until(lambda: shown(page), 1)  # on to the next
     store.close()
 
 
@@ -225,10 +227,11 @@ def test_undo_takes_a_replacement_back_and_returns_to_the_batch_before(page, hom
     page.get_by_role("button", name="Reject and take this one instead").click()
     settle(page)
     store, _ = desk(home)
+    until(lambda: len(store.batches()), 2)
     old = store.batches()[-1].batch_id
-    assert [made.decision for made in store.decisions(old).values()] == ["reject"]
+    until(lambda: [made.decision for made in store.decisions(old).values()], ["reject"])
     press(page, "u")
-    assert [made.decision for made in store.decisions(old).values()] == ["clear"]
-    assert "0 of 24 decided" in page.inner_text("[data-testid='stMain']")
-    assert f"batch={store.batches()[0].batch_id}" not in page.url
+    until(lambda: [made.decision for made in store.decisions(old).values()], ["clear"])
+    reads(page, "0 of 24 decided")
+    playwright.expect(page).not_to_have_url(re.compile(f"batch={store.batches()[0].batch_id}"), timeout=60_000)
     store.close()

@@ -51,7 +51,7 @@ def test_twenty_reviewers_at_once_lose_nothing_and_see_each_others_decisions(dat
     for person in people:
         person.start()
     for person in people:
-        person.join(400)
+        person.join(1200)
         assert person.exitcode == 0
     told = [json.loads(Path(out).read_text()) for out in outs]
     store = open_store(database)

@@ -87,7 +87,7 @@ def test_an_act_waits_for_its_turn_and_sees_what_was_written_meanwhile(place: st
         with pytest.raises(StoreError, match="another process has been writing"):
             store.decide(BATCH, "p1", "approve", who="ana")
         waiting = threading.Thread(target=store.decide, args=(BATCH, "p1", "approve"), kwargs={"who": "ana"})
-        monkeypatch.setattr(chain, "BUSY_SECONDS", 30)
+        monkeypatch.setattr(chain, "BUSY_SECONDS", 300)
         waiting.start()
         time.sleep(0.3)
         connection.execute(
@@ -97,7 +97,7 @@ def test_an_act_waits_for_its_turn_and_sees_what_was_written_meanwhile(place: st
             )
         )
         connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": chain._LOCK})
-        waiting.join(30)
+        waiting.join(300)
     assert [(entry.who, entry.version) for entry in store.history(BATCH, "p1")] == [("bo", 1), ("ana", 2)]
     store.close()
     engine.dispose()

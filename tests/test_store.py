@@ -196,8 +196,8 @@ def test_a_read_only_folder_is_named_with_a_remedy(tmp_path):
     folder = Path("/usr")  # root's, and readable by everybody
     child = fork.Process(target=_open_as_nobody, args=(f"sqlite:///{folder}/review.db", answers))
     child.start()
-    said = answers.get(timeout=60)
-    child.join(60)
+    said = answers.get(timeout=300)
+    child.join(300)
     assert "/usr/review.db" in said
     assert "writable" in said
     assert "CURATION_HOME" in said
@@ -217,7 +217,7 @@ def test_a_database_that_breaks_while_open_raises_words_not_a_traceback(sqlite_s
 
 
 def _work(url: str, who: str, pairs: int, gate) -> None:
-    gate.wait(60)
+    gate.wait(300)
     store = open_store(url)  # the first open of a new file, at the same moment as the other's
     fill(store)
     for number in range(pairs):
@@ -231,7 +231,7 @@ def test_two_processes_opening_at_once_lose_no_decision(tmp_path):
     for child in children:
         child.start()
     for child in children:
-        child.join(120)
+        child.join(600)
     assert [child.exitcode for child in children] == [0, 0]
     store = open_store(address(tmp_path))
     history = store.history(BATCH)

@@ -26,6 +26,7 @@ from curation.review.decisions import new_decision
 from curation.review.store import Store
 from curation.session import save_upload
 from curation.settings import DesignSettings
+from curation.settling import settle
 from curation.signing import KEY
 from curation.signoff import export_signed, sign_batch
 from curation.topup import carry_over, reject_and_replace, top_up
@@ -69,6 +70,8 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "record_export": lambda d: d.store.record_export(
         d.batch.batch_id, format="csv", file="x", sha256="", rows=1, left_out={}, signed=False, who=d.who
     ),
+    "settle_pair": lambda d: d.store.settle_pair(d.batch.batch_id, d.keys[0], "a", who=d.who),
+    "settle": lambda d: settle(d.batch.path, d.keys[0], "a", who=d.who, store=d.store),
     "export_trl": lambda d: export_trl(d.batch.path, d.folder / "t.jsonl", who=d.who, store=d.store),
     "a copy of the batch, decided": lambda d: decide_from_file(d.copied(), d.csv, who=d.who, store=d.store),
     "a copy of the batch, signed": lambda d: sign_batch(d.copied(), who=d.who, store=d.store),
@@ -168,7 +171,7 @@ def test_no_call_lets_a_viewer_or_a_stranger_change_anything(ready: Any, who: st
 
 READS = (
     "batches binding check_log close comments counts decided decisions decisions_after events exports history imports "
-    "keep_head labels log_report may people pools require scenarios views"
+    "keep_head labels log_report may people pools require scenarios settlements views"
 ).split()
 
 

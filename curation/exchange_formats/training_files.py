@@ -19,9 +19,9 @@ COLUMNS = {
     "prompt": "messages before the answers",
     "chosen": "the answer that the majority preferred",
     "rejected": "the other answer",
-    "votes_chosen": "answers for chosen",
-    "votes_rejected": "answers for rejected",
-    "votes_tie": "answers that said tie, or both bad",
+    "votes_chosen": "people's answers for chosen",
+    "votes_rejected": "people's answers for rejected",
+    "votes_tie": "people's answers that said tie, or both bad",
     "strength": "mean of -2 to 2 towards chosen over the answers with a strength; null without any",
     "target": "probability that chosen wins: mean over answers of 1, 0.95 (much), 0.7 (slightly), 0.5 (tie), ...",
     "weight": "number of answers",
@@ -31,6 +31,10 @@ COLUMNS = {
     "design_weight": "the pair's share in the design",
 }
 _TOOLS = {"tools": "functions that the assistant was offered; only in rows with any"}
+_SETTLED = {
+    "settled": "whether people took different sides and the answer was settled: chosen, strength, target and weight "
+    "are then of the settled answer alone; only in files with any"
+}
 _LEFT_OUT = {
     "no label": "pairs without an answer",
     "tie": "pairs that are a tie (half of the answers or more)",
@@ -80,7 +84,15 @@ def dataset_card(made: Preferences, name: str, *, about: Sequence[str], ties: bo
     ]
     for config, file in configs:
         head += [f"- config_name: {config}", f"  data_files: {json.dumps(file)}"]
-    columns = COLUMNS | (_TOOLS if any("tools" in row for row in (*made.rows, *made.ties)) else {})
+    every = (*made.rows, *made.ties)
+    columns = COLUMNS | (_TOOLS if any("tools" in row for row in every) else {})
+    columns |= _SETTLED if any("settled" in row for row in every) else {}
+    settled = (
+        f" On {made.settled:,} of the pairs (ties among them) people took different sides and the answer was "
+        "settled afterwards."
+        if made.settled
+        else ""
+    )
     gone = [f"- {count:,} {_LEFT_OUT.get(reason, reason)}" for reason, count in made.left_out.items() if count]
     beside = f" Ties and splits stand in the configuration `ties` ({len(made.ties):,} rows)," if ties else ""
     why = " where `chosen` is either answer and only `target` tells." if ties else ""
@@ -93,7 +105,7 @@ def dataset_card(made: Preferences, name: str, *, about: Sequence[str], ties: bo
             "",
             f"{len(made.rows):,} pairs of answers with a winner by majority, chosen for labelling with Pairwright. "
             "Rows are explicit conversational preferences as TRL's DPOTrainer reads them."
-            f"{beside}{why}",
+            f"{beside}{why}{settled}",
             "",
             "| column | means |",
             "|---|---|",

@@ -9,7 +9,7 @@ from typing import Any
 
 from curation.exchange_formats.common import Record
 from curation.insight.graded import SOFT
-from curation.pool.labels import MUCH, Label, graded_outcome
+from curation.pool.labels import MUCH, Label, graded_outcome, in_force, people_only, settled_only
 from curation.pool.messages import Message, without_tools
 
 
@@ -18,25 +18,30 @@ class Preferences:
     """Rows for training, one per pair that has a winner, and how many pairs have none, by reason.
 
     ties: rows of the same columns for pairs that are a tie or split, `chosen` being response a: only `target` tells.
+    settled: pairs among both whose answer was settled after people took different sides.
     """
 
     rows: list[dict[str, Any]]
     left_out: dict[str, int]
     ties: list[dict[str, Any]] = field(default_factory=list)
 
+    @property
+    def settled(self) -> int:
+        return sum(row.get("settled") is True for row in (*self.rows, *self.ties))
+
 
 def preferences(records: Sequence[Record], labels: Iterable[Label], *, batch_id: str | None = None) -> Preferences:
     """One explicit row {prompt, chosen, rejected} of messages per pair with a majority; ties have no form in TRL.
 
     Slightly and much better are one vote each; beside them stand soft targets (`soft`) for trainers that take them, and
-    where a row comes from and how likely the design was to ask for it (`origin`).
+    where a row comes from and how likely the design was to ask for it (`origin`). A settled pair has its settled answer
+    and `settled` true beside people's votes; the column is in every row where one pair is settled, else in none.
     left_out: pairs with `no label` (or skips only), a `tie` (half of the answers or more), answers that are `split`
     evenly, and `identical` texts, which DPO would take for a preference.
     """
-    answers: dict[str, list[Label]] = defaultdict(list)
-    for label in labels:
-        if label.outcome != "skip":
-            answers[label.pair_id].append(label)
+    every = list(labels)
+    settled = settled_only(every)
+    answers, votes = _by_pair(in_force(every)), _by_pair(people_only(every))
     rows: list[dict[str, Any]] = []
     ties: list[dict[str, Any]] = []
     left_out = {"no label": 0, "tie": 0, "split": 0, "identical": 0}
@@ -57,11 +62,21 @@ def preferences(records: Sequence[Record], labels: Iterable[Label], *, batch_id:
                 "chosen": _said(record, winner),
                 "rejected": _said(record, loser),
                 **({"tools": tools} if tools else {}),
-                **soft(told, winner),
+                **soft(told, winner, votes=votes.get(record["pair_id"], [])),
+                **({"settled": record["pair_id"] in settled} if settled else {}),
                 **origin(record, batch_id),
             }
         )
     return Preferences(rows, left_out, ties)
+
+
+def _by_pair(labels: Iterable[Label]) -> dict[str, list[Label]]:
+    """pair_id -> its answers; a skip is none."""
+    found: dict[str, list[Label]] = defaultdict(list)
+    for label in labels:
+        if label.outcome != "skip":
+            found[label.pair_id].append(label)
+    return found
 
 
 def origin(record: Record, batch_id: str | None) -> dict[str, Any]:
@@ -83,11 +98,12 @@ def _said(record: Record, side: str) -> list[Message]:
     return record.get(f"messages_{side}") or [{"role": "assistant", "content": record[f"response_{side}"]}]
 
 
-def soft(told: Sequence[Label], winner: str) -> dict[str, float | int | None]:
+def soft(told: Sequence[Label], winner: str, *, votes: Sequence[Label] | None = None) -> dict[str, float | int | None]:
     """Soft target of one pair's answers (no skips), seen from the response `winner`.
 
-    votes_chosen, votes_rejected, votes_tie: answers, both bad among the ties. strength: mean of -2 to 2 over the
-    answers that have one, positive towards the chosen; None where none has. target: probability that the chosen wins,
+    told: the answers that count; votes: people's, where they are others (the pair is settled).
+    votes_chosen, votes_rejected, votes_tie: people's answers, both bad among the ties. strength: mean of -2 to 2 over
+    the answers with one, positive towards the chosen; None where none has. target: probability that the chosen wins,
     the mean of the answers' own (`insight.graded.SOFT`, which the backtest tests; a binary win is 1); below 1/2 where
     few strong answers oppose many slight ones. weight: answers; weight times the cross-entropy at target is the loss of
     all of them.
@@ -98,7 +114,7 @@ def soft(told: Sequence[Label], winner: str) -> dict[str, float | int | None]:
     loser = "b" if winner == "a" else "a"
     return {
         **{
-            name: sum(label.outcome == outcome for label in told)
+            name: sum(label.outcome == outcome for label in (told if votes is None else votes))
             for name, outcome in (("votes_chosen", winner), ("votes_rejected", loser), ("votes_tie", "tie"))
         },
         "strength": sum(graded) / len(graded) if graded else None,
