@@ -242,6 +242,13 @@ def test_the_fields_of_a_format_are_told(title: str) -> None:
     assert [name for name in dict.fromkeys(TOLD[title]) if name not in plain and name.lower() not in plain] == []
 
 
+def test_every_page_of_the_dashboard_is_told_in_the_manual() -> None:
+    titles = re.findall(r"Page\([^)]*title=\"([^\"]+)\"", (ROOT / "pages" / "_shared.py").read_text())
+    told = re.findall(r"^\| ([A-Z][\w-]+) \|", (ROOT / "docs" / "manual.md").read_text(), re.MULTILINE)
+    assert titles
+    assert [title for title in titles if title not in told] == []
+
+
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 160
 
