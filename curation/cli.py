@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from curation import cli_backtest, cli_dashboard, cli_labels, cli_policy, cli_settle, cli_synthetic
+from curation import cli_backtest, cli_dashboard, cli_labels, cli_policy, cli_rate, cli_settle, cli_synthetic
 from curation.bug_log import errors_log, sentence
 from curation.cli_options import (
     BudgetOpt,
@@ -442,6 +442,7 @@ experiment = Commands(no_args_is_help=True, help="Synthetic and policy experimen
 app.add_typer(experiment, name="experiment")
 cli_labels.register(app)
 cli_settle.register(app)
+cli_rate.register(app)
 cli_backtest.register(app)
 cli_dashboard.register(app)
 cli_synthetic.register(experiment)
@@ -476,6 +477,7 @@ STOPPED = {
     "experiment imdb": KEPT_PARTS,
     "experiment hh": KEPT_PARTS,
     "backtest --suite": KEPT_PARTS,
+    "rate": "nothing was recorded; what the judge answered is kept, run it again to go on",
     "topup": f"the new batch may be in the workspace already; {IN_THE_STORE}",
     **dict.fromkeys(("decide", "import-labels", "sign", "people", "settle"), IN_THE_STORE),
     "export": "the files are there whole or not at all, and may be although the export is not recorded; do it again",

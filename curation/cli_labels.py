@@ -183,7 +183,20 @@ def labels(
     if conflicts:
         lines += [f"  {one['pair_id']}: {dispute_words(one)}" for one in found]
         lines += [f"  {one['pair_id']}, agreed since: {dispute_words(one)}" for one in report["agreed_since"]]
+    for rater in report["second_raters"]:
+        lines += rater_lines(rater, conflicts)
     emit(report, as_json, lines)
+
+
+def rater_lines(rater: dict[str, Any], named: bool) -> list[str]:
+    """A model beside people; named: also every pair on which it and people differ."""
+    found = rater["disagreements"]
+    more = "" if named or not found else f" They differ on {len(found)} pairs: --conflicts"
+    lines = [f"{rater['sentence']}{more}"]
+    for one in found if named else ():
+        told = ", ".join(f"{answer['annotator']} {answer['outcome']}" for answer in one["answers"])
+        lines.append(f"  {one['pair_id']}: {rater['model']} {one['outcome']}, {told}")
+    return lines
 
 
 def annotator_line(one: dict[str, Any]) -> str:

@@ -174,7 +174,16 @@ PreviousOpt = Annotated[
     typer.Option(help="Labelled batch to go on from, in its space; its labelled pairs are not bought again."),
 ]
 
-
+JudgeModelOpt = Annotated[str, typer.Option("--judge-model", help="Model that the endpoint should use.")]
+JudgePricesOpt = Annotated[
+    str | None, typer.Option("--judge-prices", help="Per million tokens read, written: 0.15,0.6")
+]
+JudgeCostOpt = Annotated[
+    float | None, typer.Option("--judge-cost", help="Stop before judging where it would cost more.")
+]
+JudgeRequestsOpt = Annotated[
+    int, typer.Option("--judge-requests", help="Stop before judging where it would take more.")
+]
 LearnOpt = Annotated[
     bool,
     typer.Option("--learn/--no-learn", help="With --previous: let who won change the design, not only what was asked."),
@@ -211,6 +220,17 @@ def design_settings(
         max_labels_per_pair=_labels_per_pair(max_labels_per_pair),
         **chosen,
     )
+
+
+def judge_prices_of(text: str | None) -> tuple[float, float] | None:
+    """Two prices per million tokens, read and written. Raises a usage error for anything else."""
+    if text is None:
+        return None
+    try:
+        read, written = (float(part) for part in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not two prices such as 0.15,0.6", param_hint="--judge-prices") from None
+    return read, written
 
 
 def _labels_per_pair(text: str) -> float:

@@ -9,7 +9,15 @@ from typing import Annotated, Any
 
 import typer
 
-from curation.cli_options import DeviceOpt, JsonOpt
+from curation.cli_options import (
+    DeviceOpt,
+    JsonOpt,
+    JudgeCostOpt,
+    JudgeModelOpt,
+    JudgePricesOpt,
+    JudgeRequestsOpt,
+    judge_prices_of,
+)
 from curation.cli_output import emit, say, say_inline
 from curation.cli_outputs import Writes
 from curation.device import resolve_device
@@ -57,10 +65,10 @@ def hh(
     judge: Annotated[
         str | None, typer.Option(help="Base address of an OpenAI-compatible API; default: a local reward model.")
     ] = None,
-    judge_model: Annotated[str, typer.Option(help="Model that the endpoint should use.")] = "gpt-4o-mini",
-    judge_prices: Annotated[str | None, typer.Option(help="Per million tokens read, written: 0.15,0.6")] = None,
-    judge_cost: Annotated[float | None, typer.Option(help="Stop before judging where it would cost more.")] = None,
-    judge_requests: Annotated[int, typer.Option(help="Stop before judging where it would take more.")] = 5000,
+    judge_model: JudgeModelOpt = "gpt-4o-mini",
+    judge_prices: JudgePricesOpt = None,
+    judge_cost: JudgeCostOpt = None,
+    judge_requests: JudgeRequestsOpt = 5000,
     out: OutOpt = None,
     seed: SeedOpt = 0,
     device: DeviceOpt = "auto",
@@ -74,7 +82,7 @@ def hh(
         from curation.experiments.judge import EndpointJudge
 
         chosen = EndpointJudge(
-            judge, judge_model, (out or place("hh")) / "judge.sqlite", prices=_prices(judge_prices),
+            judge, judge_model, (out or place("hh")) / "judge.sqlite", prices=judge_prices_of(judge_prices),
             most_requests=judge_requests, most_cost=judge_cost, told=say,
         )  # fmt: skip
     name = f"{judge_model} at {judge}" if judge else "local reward model"
@@ -124,13 +132,3 @@ def table(result: dict[str, Any]) -> list[str]:
             f"{p['against']:<10} {p['win_rate']:.1%} ± {p['error']:.1%}"
         )
     return lines
-
-
-def _prices(text: str | None) -> tuple[float, float] | None:
-    if text is None:
-        return None
-    try:
-        read, written = (float(part) for part in text.split(","))
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is not two prices such as 0.15,0.6", param_hint="--judge-prices") from None
-    return read, written

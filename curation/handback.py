@@ -37,6 +37,7 @@ from curation.exchange_formats.training_files import write_training
 from curation.exchange_formats.trl import preferences
 from curation.handover import check_recorded, record_batch, seeds_of
 from curation.insight.agreement import Quality, label_quality
+from curation.insight.judged import second_raters
 from curation.insight.learning import Outcomes, joined
 from curation.pipeline import Earlier
 from curation.pool.labels import Label, in_force, people_only
@@ -156,7 +157,8 @@ def import_notes(counts: Mapping[str, Any]) -> list[str]:
 
 
 def label_report(batch: BatchFolder, store: Store) -> dict[str, Any]:
-    """Quality of a batch's labels, the information they realised against the information planned, and conflicts.
+    """Quality of a batch's labels, the information they realised against the information planned, conflicts, and models
+    beside people.
 
     conflicts: pairs on which people took different sides, with how each is settled, open ones (open_conflicts) first;
     agreed_since: settled pairs on which people's later answers agree.
@@ -171,6 +173,7 @@ def label_report(batch: BatchFolder, store: Store) -> dict[str, Any]:
         "conflicts": [one for one in told if not one["agreed"]],
         "open_conflicts": sum(one["settled"] is None for one in told),
         "agreed_since": [one for one in told if one["agreed"]],
+        "second_raters": [{**asdict(rater), "sentence": rater.sentence()} for rater in second_raters(labels)],
     }
 
 

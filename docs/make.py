@@ -33,7 +33,7 @@ design.certificate design.newton design.frank_wolfe design.sampling design.excha
 insight.explain insight.coverage insight.efficiency insight.concentration insight.length_share insight.sensitivity
 insight.health insight.text_health insight.feature_health checkup worth
 review.store review.decisions review.records review.roles
-handover topup again signoff handback settling
+handover topup again signoff handback settling second_rater
 exchange_formats.export exchange_formats.incoming exchange_formats.trl exchange_formats.training_files
 backtest insight.backtest insight.backtest_report insight.learning insight.learning_result"""
 EXAMPLE = """```python
@@ -57,7 +57,7 @@ ENVIRONMENT = {
     "CURATION_ALLOW_REMOTE": "`1`: a dashboard without sign-in answers other addresses too",
     "CURATION_SIGNIN_HOURS": "how long a sign-in holds; default 12",
     "CURATION_TRUST_REMOTE_CODE": "names of models, separated by commas, whose own code may run",
-    "CURATION_JUDGE_KEY": "key of the endpoint of `experiment hh --judge`",
+    "CURATION_JUDGE_KEY": "key of the endpoint of `rate` and of `experiment hh --judge`",
 }
 
 

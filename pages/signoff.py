@@ -12,6 +12,7 @@ from curation.exchange_formats.assignment import parse_annotators
 from curation.handback import export_trl, import_labels, label_report
 from curation.handover import export_batch
 from curation.insight.length_share import sentence_of_batch
+from curation.pool.labels import people_only
 from curation.queue import decision_words
 from curation.review.chain import Event
 from curation.session import save_upload
@@ -20,6 +21,7 @@ from curation.signoff import Verdict, checklist, export_signed, read_signature, 
 from pages._batches import batch_at, live_decisions
 from pages._conflicts import show_conflicts
 from pages._findings import show_findings
+from pages._second_rater import show_second_raters
 from pages._shared import guarded, header, review_store, reviewer
 from pages._widgets import batch_choice, escaped
 
@@ -129,8 +131,7 @@ def labels_back(folder: Path) -> None:
             )
         for place in (*counts["without_strength_examples"], *counts["unclear_examples"]):
             st.caption(escaped(place))
-    labels = guarded(lambda: review_store().labels(batch.batch_id))
-    if not labels:
+    if not people_only(guarded(lambda: review_store().labels(batch.batch_id))):
         st.caption("No labels have come back for this batch yet.")
         return
     report = guarded(lambda: label_report(batch, review_store()))
@@ -145,6 +146,7 @@ def labels_back(folder: Path) -> None:
         )
     show_people(report)
     show_conflicts(folder, batch, report)
+    show_second_raters(report, batch)
     if st.button("Make TRL training rows", key="trl", icon=":material/model_training:"):
         target = workspace() / "exports" / f"{batch.batch_id}-trl.jsonl"
         guarded(lambda: review_store().require(reviewer(), "reviewer"))

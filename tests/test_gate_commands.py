@@ -19,7 +19,7 @@ from curation.signing import KEY
 from tests.test_acts import desk, solved  # noqa: F401
 from tests.test_viewer import contents, files_of, ready  # noqa: F401
 
-ASK = "decide export import-labels settle sign people topup".split()
+ASK = "decide export import-labels rate settle sign people topup".split()
 OWN_FILES = (  # read, or write files of the operating system's user where they are told to: nothing that others share
     "check features solve compare bench verify labels backtest dashboard 'experiment tabular' 'experiment contextual' 'experiment imdb' "
     "'experiment hh'"
@@ -49,6 +49,7 @@ def calls(d: Any) -> dict[str, list[str]]:
         "export trl": ["export", folder, "--to", "trl", "--out", str(d.folder / "t.jsonl")],
         "import-labels": ["import-labels", copy, str(d.labels)],
         "settle": ["settle", folder, d.keys[0], "a"],
+        "rate": ["rate", folder, "--judge", "http://127.0.0.1:9/v1", "--judge-model", "m"],
         "sign": ["sign", copy],
         "people": ["people", "mallory", "--role", "admin"],
         "people none": ["people", "bea", "--role", "none"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import threading
@@ -147,6 +148,62 @@ def test_the_estimate_comes_before_the_first_request_and_limits_hold(endpoint: E
     assert endpoint.seen == []
     asking(MATCHES)
     assert "6 requests" in said[0]
+
+
+def test_an_estimate_leaves_no_file(endpoint: Endpoint, tmp_path: Path) -> None:
+    asking = EndpointJudge(endpoint.url, "m", tmp_path / "new" / "judge.sqlite")
+    assert asking.estimate(MATCHES).requests == 6
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "url", ["https://", "https://ana:secret@host/v1", "https://host/v1?key=secret", "https://host:port/v1"]
+)
+def test_an_address_that_holds_a_key_or_no_host_is_refused(tmp_path: Path, url: str) -> None:
+    with pytest.raises(CurationError, match="needs a host, and holds no name, key or question") as told:
+        EndpointJudge(url, "m", tmp_path / "judge.sqlite")
+    assert "secret" not in str(told.value)
+
+
+def test_a_redirection_takes_the_key_nowhere(
+    endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CURATION_JUDGE_KEY", "secret")
+
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(302)
+            self.send_header("Location", f"{endpoint.url}/chat/completions")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            """Quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with pytest.raises(CurationError, match=r"refuses the request \(status 302\)"):
+        EndpointJudge(f"http://127.0.0.1:{server.server_port}/v1", "m", tmp_path / "judge.sqlite")(MATCHES)
+    server.shutdown()
+    assert endpoint.keys == []
+
+
+def test_a_server_that_speaks_no_http_is_said(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def babble() -> None:
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                with connection:
+                    connection.recv(65536)
+                    connection.sendall(b"220 mail.example.org ready\r\n")
+
+        threading.Thread(target=babble, daemon=True).start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+        with pytest.raises(CurationError, match="did not answer in 2 attempts"):
+            EndpointJudge(url, "m", tmp_path / "judge.sqlite", retries=1, pause=0.0)(MATCHES)
 
 
 def test_a_local_scorer_wins_by_score_and_equal_scores_tie() -> None:

@@ -19,11 +19,13 @@ import pytest
 from curation.again import design_again, plan_pilot
 from curation.batch import read_batch
 from curation.errors import StoreError
+from curation.experiments.judge import EndpointJudge
 from curation.handback import export_trl, import_labels
 from curation.handover import decide_from_file, export_batch, record_batch, save_for_review
 from curation.jobs import cancel_job, start_features_job, start_job
 from curation.review.decisions import new_decision
 from curation.review.store import Store
+from curation.second_rater import rate
 from curation.session import save_upload
 from curation.settings import DesignSettings
 from curation.settling import settle
@@ -49,6 +51,8 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     ),
     "export_signed": lambda d: export_signed(d.batch.path, to="csv", out=d.folder / "o.csv", who=d.who, store=d.store),
     "import_labels": lambda d: import_labels(d.batch.path, d.labels, who=d.who, store=d.store),
+    "rate": lambda d: rate(d.batch.path, judge_of(d), name="m", who=d.who, store=d.store),
+    "a copy of the batch, rated": lambda d: rate(d.copied(), judge_of(d), name="m", who=d.who, store=d.store),
     "top_up": lambda d: top_up(d.batch.path, d.pool, d.features, who=d.who, store=d.store),
     "reject_and_replace": lambda d: reject_and_replace(
         d.batch.path, d.pool, d.features, d.keys[0], (0, 0, 1), who=d.who, store=d.store
@@ -96,6 +100,11 @@ BATCH: dict[str, Any] = {
     "folder": "/x", "pool_fingerprint": POOL, "features_fingerprint": "f" * 16, "budget": 1.0, "settings": {},
     "objective": None, "lower_bound": None, "realised": None,
 }  # fmt: skip
+
+
+def judge_of(d: Any) -> EndpointJudge:
+    """A judge that nobody may ask: no request is waited for."""
+    return EndpointJudge("http://127.0.0.1:9/v1", "m", d.folder / "judge.sqlite", retries=0)
 
 
 class Desk:
@@ -194,7 +203,7 @@ def attributes_of(function: Any) -> set[str]:
 SERVICE_READS = {
     "curation.again.labelled_batches", "curation.again.lesson", "curation.handback.earlier_batches",
     "curation.handback.label_report", "curation.checklist.checklist", "curation.handover.check_recorded",
-    "curation.handover.seeds_of", "curation.signoff.verify_batch",
+    "curation.handover.seeds_of", "curation.signoff.verify_batch", "curation.second_rater.estimate",
 }  # fmt: skip
 
 

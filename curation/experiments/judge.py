@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import json
 import os
 import sqlite3
@@ -12,7 +13,8 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,12 +95,28 @@ class EndpointJudge:
             raise PolicyError(
                 f"judge {self.url!r} is no address; give the base of an OpenAI-compatible API, https://..."
             )
+        if not self.host or set(self.url) & set("@?#"):
+            raise PolicyError(
+                "the judge's address needs a host, and holds no name, key or question; give the base of the API, "
+                f"https://host/v1, and the key in {KEY_VARIABLE}."
+            )
+
+    @property
+    def host(self) -> str:
+        """Host and port of the address; "" where it has none."""
+        try:
+            parts = urlsplit(self.url)
+            return f"{parts.hostname or ''}{'' if parts.port is None else f':{parts.port}'}"
+        except ValueError:
+            return ""
 
     def estimate(self, matches: Sequence[Match]) -> Estimate:
-        """Requests, tokens and cost of what is not cached yet."""
+        """Requests, tokens and cost of what is not cached yet; writes nothing."""
         wanted = [text for match in matches for text in _both(match)]
-        with self._open() as kept:
-            missing = [text for text in dict.fromkeys(wanted) if _read(kept, self._key(text)) is None]
+        missing = list(dict.fromkeys(wanted))
+        if self.cache.is_file():
+            with self._open() as kept:
+                missing = [text for text in missing if _read(kept, self._key(text)) is None]
         read = sum(int((len(text) + len(INSTRUCTION)) / CHARACTERS_PER_TOKEN) + 1 for text in missing)
         written = ANSWER_TOKENS * len(missing)
         cost = float("nan")
@@ -160,7 +178,7 @@ class EndpointJudge:
             if attempt:
                 self.sleep(self.pause * 2 ** (attempt - 1))
             try:
-                with urllib.request.urlopen(request, timeout=self.timeout) as answer:
+                with _opener.open(request, timeout=self.timeout) as answer:
                     return str(json.loads(answer.read())["choices"][0]["message"]["content"])
             except urllib.error.HTTPError as error:
                 last = f"status {error.code}"
@@ -168,9 +186,10 @@ class EndpointJudge:
                     raise PolicyError(f"the judge refuses the key ({last}); set {KEY_VARIABLE}.") from None
                 if error.code < 500 and error.code not in (408, 429):
                     raise PolicyError(
-                        f"the judge refuses the request ({last}); check --judge and --judge-model."
+                        f"the judge refuses the request ({last}); check --judge and --judge-model, and that the model "
+                        "reads texts this long. What was judged is kept."
                     ) from None
-            except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+            except (OSError, http.client.HTTPException, ValueError, KeyError, IndexError, TypeError) as error:
                 last = str(error) or type(error).__name__
         raise PolicyError(
             f"the judge did not answer in {self.retries + 1} attempts ({last}); what was judged is kept: run again "
@@ -181,19 +200,41 @@ class EndpointJudge:
 _VALUE = {"A": 1, "B": -1, "TIE": 0}
 
 
+class _StaysThere(urllib.request.HTTPRedirectHandler):
+    """Follows no redirection: it would drop the question, and take the key to another host."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """None."""
+
+
+_opener = urllib.request.build_opener(_StaysThere)
+
+
 class _Cache:
-    """A connection that creates its table and closes itself."""
+    """A connection that creates its table and closes itself. Raises PolicyError where the file is none, or in use."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.connection = sqlite3.connect(path)
-        self.connection.execute("CREATE TABLE IF NOT EXISTS verdicts (key TEXT PRIMARY KEY, verdict TEXT)")
+        try:
+            self.connection = sqlite3.connect(path)
+            self.connection.execute("CREATE TABLE IF NOT EXISTS verdicts (key TEXT PRIMARY KEY, verdict TEXT)")
+        except sqlite3.Error as error:
+            raise self._refused(error) from None
 
     def __enter__(self) -> sqlite3.Connection:
         return self.connection
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         self.connection.close()
+        if isinstance(error, sqlite3.Error):
+            raise self._refused(error) from None
+
+    def _refused(self, error: sqlite3.Error) -> PolicyError:
+        return PolicyError(
+            f"the judge's kept answers in {self.path} cannot be used ({error}); see that the file may be written and "
+            "that no other run holds it, or move it away (its answers are then paid for again)."
+        )
 
 
 def _read(kept: sqlite3.Connection, key: str) -> str | None:

@@ -90,10 +90,11 @@ def median_seconds(answers: Iterable[Label]) -> float | None:
 
 def between(answers: Iterable[Label]) -> list[list[Label]]:
     """Pairs that different people answered, each with everybody's first answer (skips are none)."""
-    return [first for first in _firsts(answers).values() if len(first) > 1]
+    return [first for first in firsts(answers).values() if len(first) > 1]
 
 
-def _firsts(answers: Iterable[Label]) -> dict[str, list[Label]]:
+def firsts(answers: Iterable[Label]) -> dict[str, list[Label]]:
+    """pair_id -> everybody's first answer to the pair (skips are none)."""
     found: dict[str, dict[str, Label]] = defaultdict(dict)
     for answer in sorted(answers, key=lambda label: label.copy):
         if answer.outcome != "skip":
