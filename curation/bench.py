@@ -1,4 +1,4 @@
-"""The performance table of the README: stated generators and seeds, medians of repeated runs, rivals beside.
+"""The tables of docs/performance.md: stated generators and seeds, medians of repeated runs, rivals beside.
 
 Every row solves on generator G. The yardsticks are Frank-Wolfe as published (given the same structured passes), cvxpy
 with Clarabel where the problem is small enough for it, BAIT's forward-backward selection, and one structured pass.

@@ -1,6 +1,7 @@
 """The command line: the headless twin of the dashboard. `python -m curation COMMAND --help`.
 
-Every command takes `--json`: one object on stdout, everything else on stderr. Exit status: 0 done, 1 failed, 2 usage.
+Every command but `dashboard` takes `--json`: one object on stdout, everything else on stderr. Exit status: 0 done,
+1 failed, 2 usage.
 """
 
 from __future__ import annotations
@@ -427,7 +428,7 @@ def bench(
     device: DeviceOpt = "cpu",
     as_json: JsonOpt = False,
 ) -> None:
-    """Time the solver and its rivals on stated generators; prints the table of the README (about five minutes)."""
+    """Time the solver and its rivals on stated generators; prints the tables of docs/performance.md (five minutes)."""
     from curation.bench import run, table, write
     from curation.device import resolve_device
 

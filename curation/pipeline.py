@@ -136,7 +136,7 @@ def prepare(
     device: str = "auto",
     fitted: Space | None = None,
 ) -> Prepared:
-    """Features to coordinates, Fisher matrix and comparison graph (METHOD.md sections 2, 3 and 5).
+    """Features to coordinates, Fisher matrix and comparison graph (docs/method.md sections 2, 3 and 5).
 
     temperature, per_token: of the empirical Fisher matrix. fitted: a space to use instead of fitting one, of `space`'s
     settings.
@@ -428,9 +428,9 @@ def budget_frontier(
 ) -> list[tuple[float, float, float]]:
     """Information left to want at each budget: (budget, designed, uniform) values of T = f / n x planned n.
 
-    The ridge's information stays that of `settings.budget`, so that budgets compare (METHOD.md section 8). overlap,
-    pinned, excluded: as `solve`; the point at the present budget is the design that `solve` finds. Budgets that the
-    pool, the pins or the limits do not allow are left out.
+    The ridge's information stays that of `settings.budget`, so that budgets compare (docs/method.md section 8).
+    overlap, pinned, excluded: as `solve`; the point at the present budget is the design that `solve` finds. Budgets
+    that the pool, the pins or the limits do not allow are left out.
     """
 
     def problem(budget: float) -> tuple[Criterion, Feasible]:

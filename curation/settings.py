@@ -36,7 +36,7 @@ LENGTH_DIFFERENCE_MOST = 100.0  # of logarithms
 
 @dataclass(frozen=True)
 class SpaceSettings:
-    """How hidden states become coordinates (METHOD.md section 3)."""
+    """How hidden states become coordinates (docs/method.md section 3)."""
 
     dim: int = 64  # PCA dimensions; the length coordinate comes on top
     normalize: bool = True  # L2-normalise each hidden vector first
@@ -50,7 +50,7 @@ class SpaceSettings:
 
 @dataclass(frozen=True)
 class DesignSettings:
-    """What is asked of the design (METHOD.md sections 2, 4, 7 and 8)."""
+    """What is asked of the design (docs/method.md sections 2, 4, 7 and 8)."""
 
     budget: float | int  # whole labels, or cost units where there is a cost
     ridge: float = 0.1

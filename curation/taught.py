@@ -1,4 +1,4 @@
-"""Labels of earlier batches made to speak to the next design (METHOD.md section 11)."""
+"""Labels of earlier batches made to speak to the next design (docs/method.md section 11)."""
 
 from __future__ import annotations
 

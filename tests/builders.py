@@ -104,7 +104,7 @@ def random_case(
 
 @dataclass(frozen=True)
 class Bounds:
-    """METHOD.md section 4 in labels: low <= pi <= high per pair, and the prompts' totals or caps (None: none)."""
+    """docs/method.md section 4 in labels: low <= pi <= high per pair, and the prompts' totals or caps (None: none)."""
 
     low: np.ndarray
     high: np.ndarray
@@ -188,4 +188,4 @@ def assert_feasible(case: Case, weights: np.ndarray) -> None:
         assert np.all(of @ pi <= limits.caps + 1e-7)
 
 
-# Every constraint together (METHOD.md section 4): caps, quotas, generator shares, costs, pins, exclusions, earlier labels
+# Every constraint together (docs/method.md section 4): caps, quotas, shares, costs, pins, exclusions, earlier labels

@@ -18,7 +18,7 @@ from tests.test_design import fisher_of, graph
 
 
 def totals_by_bisection(rates, low, high, total):
-    """m = clip(tau rates, low, high) summing to total: METHOD.md section 4, written a second time."""
+    """m = clip(tau rates, low, high) summing to total: docs/method.md section 4, written a second time."""
     lo, hi = 0.0, 1e9
     for _ in range(200):
         tau = (lo + hi) / 2

@@ -1,1 +1,4 @@
-"""The optimal-design problem: pure mathematics over a graph of candidates and pairs (METHOD.md sections 2 to 8)."""
+"""The optimal-design problem: pure mathematics over a graph of candidates and pairs.
+
+Source: docs/method.md sections 2 to 8.
+"""

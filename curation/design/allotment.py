@@ -1,4 +1,7 @@
-"""How a budget is divided before any pair is chosen: over strata by quota, over prompts by spread (METHOD.md 4)."""
+"""How a budget is divided before any pair is chosen: over strata by quota, over prompts by spread.
+
+Source: docs/method.md section 4.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The simple rules every design must stand beside, drawn under the same constraints (METHOD.md section 8)."""
+"""The simple rules every design must stand beside, drawn under the same constraints (docs/method.md section 8)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far a design can be from the best (equivalence theorem; METHOD.md section 6)."""
+"""How far a design can be from the best (equivalence theorem; docs/method.md section 6)."""
 
 from __future__ import annotations
 

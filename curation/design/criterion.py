@@ -1,4 +1,4 @@
-"""The criterion f(w) = tr(M S^-1), S = Sigma_D + Lambda (METHOD.md section 2; HGM's tr(I(theta) Sigma_D^-1))."""
+"""The criterion f(w) = tr(M S^-1), S = Sigma_D + Lambda (docs/method.md section 2; HGM's tr(I(theta) Sigma_D^-1))."""
 
 from __future__ import annotations
 
@@ -50,7 +50,10 @@ class Local(Protocol):
 
 
 class Objective(Protocol):
-    """What a solver minimises: positive, and 1/f concave in S, so that the certificate holds (METHOD.md section 6)."""
+    """What a solver minimises: positive, and 1/f concave in S, so that the certificate holds.
+
+    Source: docs/method.md section 6.
+    """
 
     def value(self, information: Tensor) -> float:
         """f at an information matrix (d, d)."""

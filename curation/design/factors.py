@@ -1,4 +1,6 @@
-"""What a label of a pair is worth, apart from what the pair compares: nuisance, certainty, strength (METHOD.md 11).
+"""What a label of a pair is worth, apart from what the pair compares: nuisance, certainty, strength.
+
+Source: docs/method.md section 11.
 
 A label follows P = sigma(theta' z + b' u), u = u_i - u_j the difference of nuisance coordinates (log length, markdown),
 b ~ N(0, tau^2) anew on every prompt. Averaged over b the label is nearly logistic in eta / s, s^2 = 1 + c tau^2 |u|^2,

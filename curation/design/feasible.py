@@ -1,4 +1,4 @@
-"""Feasible designs: 0 <= pi <= r, the budget, spread, caps, quotas, shares, costs, pins (METHOD.md section 4).
+"""Feasible designs: 0 <= pi <= r, the budget, spread, caps, quotas, shares, costs, pins (docs/method.md section 4).
 
 Everything is kept in design-measure units w = pi / labels. Without costs the weights of a design sum to one.
 """

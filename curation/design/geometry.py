@@ -1,7 +1,7 @@
 """The comparison graph: candidates are vertices, pairs are edges, and no (pairs, d) array is ever built.
 
 Quadratic forms of all pairs come from one Gram matrix per prompt, the information matrix from one weighted graph
-Laplacian per prompt (METHOD.md section 5). Prompts are processed in buckets of equal size, so nothing is padded.
+Laplacian per prompt (docs/method.md section 5). Prompts are processed in buckets of equal size, so nothing is padded.
 """
 
 from __future__ import annotations
@@ -103,10 +103,11 @@ class Geometry:
         self.factor, self.amplitude = given, given.sqrt()
 
     def with_factor(self, factor: np.ndarray | Tensor | None) -> Geometry:
-        """The same graph where a label of pair e carries factor_e z_e z_e' (METHOD.md section 11); nothing is copied.
+        """The same graph where a label of pair e carries factor_e z_e z_e'; nothing is copied.
 
         factor: (pairs,), positive, or None for none. `quadratic`, `linear`, `vectors` and the information matrices are
         then those of the sensitivity sqrt(factor_e) z_e; `differences`, `plain` and all values per candidate stay raw.
+        Source: docs/method.md section 11.
         """
         other = copy.copy(self)
         other._set_factor(factor)
@@ -235,7 +236,7 @@ class Geometry:
     def quadratic(self, root: Tensor, *, single: bool = False) -> Tensor:
         """z' R R' z of every pair, times its factor, one structured pass. root: R (d, k). Returns (pairs,).
 
-        METHOD.md section 5.
+        docs/method.md section 5.
 
         single: compute in float32 (the values are float64 all the same); never for a certificate.
         """

@@ -1,4 +1,6 @@
-"""Two criteria hedged: the weighted geometric mean of two trace criteria that bet differently (METHOD.md section 3).
+"""Two criteria hedged: the weighted geometric mean of two trace criteria that bet differently.
+
+Source: docs/method.md section 3.
 
 f = f1^a f2^b, b = 1 - a, f_i = tr(M_i S_i^-1), S_i = Sigma + Lambda_i: a design that is good under a light and a heavy
 ridge, or for two Fisher matrices, without a unit in which the two would have to be added.

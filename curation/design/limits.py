@@ -1,4 +1,7 @@
-"""Constraints past the budget and the spread: caps per prompt, quotas, generator shares, costs (METHOD.md 4)."""
+"""Constraints past the budget and the spread: caps per prompt, quotas, generator shares, costs.
+
+Source: docs/method.md section 4.
+"""
 
 from __future__ import annotations
 

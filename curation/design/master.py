@@ -1,4 +1,4 @@
-"""The restricted master: Newton steps over the active pairs, every other weight held (METHOD.md section 7)."""
+"""The restricted master: Newton steps over the active pairs, every other weight held (docs/method.md section 7)."""
 
 from __future__ import annotations
 

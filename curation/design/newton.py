@@ -1,4 +1,4 @@
-"""Column generation with a Newton master: the default solver (METHOD.md section 7).
+"""Column generation with a Newton master: the default solver (docs/method.md section 7).
 
 1. One structured pass prices every pair; the certificate is read off; the most violated pairs enter.
 2. The master re-optimises the weights of the active pairs, the rest held, by Newton steps on a quadratic program

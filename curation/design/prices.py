@@ -1,4 +1,7 @@
-"""What a label is worth to each constraint: the thresholds that chosen pairs pass and others do not (METHOD.md 9)."""
+"""What a label is worth to each constraint: the thresholds that chosen pairs pass and others do not.
+
+Source: docs/method.md section 9.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From design weights to a batch of exactly n labels (METHOD.md section 8)."""
+"""From design weights to a batch of exactly n labels (docs/method.md section 8)."""
 
 from __future__ import annotations
 

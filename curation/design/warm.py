@@ -1,4 +1,7 @@
-"""A start from the design of a slightly different problem: budget, ridge, pins or exclusions changed (METHOD.md 7)."""
+"""A start from the design of a slightly different problem: budget, ridge, pins or exclusions changed.
+
+Source: docs/method.md section 7.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does choosing pairs pay, on outcomes that are known? (METHOD.md section 8)
+"""Does choosing pairs pay, on outcomes that are known? (docs/method.md section 8)
 
 For every seed the prompts are split anew into two halves. On one half every rule draws its batches, which are labelled
 and fitted by the same learner; the other half, which no batch saw, says what each fitted policy earns.

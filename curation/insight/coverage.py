@@ -1,4 +1,7 @@
-"""What the labels teach: coverage of every Fisher direction, and what no feasible design can teach (METHOD.md 9)."""
+"""What the labels teach: coverage of every Fisher direction, and what no feasible design can teach.
+
+Source: docs/method.md section 9.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many uniform labels would be worth as much, in the criterion (METHOD.md section 8)."""
+"""How many uniform labels would be worth as much, in the criterion (docs/method.md section 8)."""
 
 from __future__ import annotations
 

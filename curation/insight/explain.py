@@ -1,4 +1,4 @@
-"""Why a pair was chosen and what it is worth: exact figures, none by solving again (METHOD.md section 9)."""
+"""Why a pair was chosen and what it is worth: exact figures, none by solving again (docs/method.md section 9)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong with the features of a pool and with a design on them (METHOD.md section 3)."""
+"""What is wrong with the features of a pool and with a design on them (docs/method.md section 3)."""
 
 from __future__ import annotations
 

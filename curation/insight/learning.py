@@ -1,7 +1,7 @@
 """What labels say that no design can know: where quality lies among the Fisher directions, and whether longer wins.
 
-The prior of theta is estimated instead of guessed (METHOD.md section 11): theta ~ N(0, spread c_a M^-a), the power a
-and the spread weighed by the Laplace marginal likelihood of the labels, length as an effect of its own. With few
+The prior of theta is estimated instead of guessed (docs/method.md section 11): theta ~ N(0, spread c_a M^-a), the power
+a and the spread weighed by the Laplace marginal likelihood of the labels, length as an effect of its own. With few
 labels the evidence is flat, and then the words say so.
 """
 

@@ -1,6 +1,6 @@
 """Laplace fits of a logistic model under Gaussian priors: their mode, their evidence, what they predict.
 
-Everything is d x d algebra on the labelled pairs (METHOD.md section 11).
+Everything is d x d algebra on the labelled pairs (docs/method.md section 11).
 """
 
 from __future__ import annotations

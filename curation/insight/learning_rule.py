@@ -28,14 +28,14 @@ class Bets:
     """The knobs of the decision. ridges: relative ridge of the power that won, where the labels are decisive; a power
     that is not named leaves the ridge alone. Leading directions are left out on purpose: on answers whose style was
     controlled labels put 83 to 87 % of the quality into the leading eighth (100 and 400 labels, one draw each), and yet
-    ridge 30, which bets on it, is ruinous there (METHOD.md section 3).
+    ridge 30, which bets on it, is ruinous there (docs/method.md section 3).
 
     shape: whether the prior's power follows the labels', as far as 0..1 goes. prior: `ridge` keeps Lambda = ridge s P,
     `posterior` puts the learnt prior's precision in its place (braked). policy: whether Fisher matrix and label weights
     move to the fitted policy, where that is proved to know something. factors: whether a pair whose answer that policy
     foresees then counts for less in the next design too. half_trust: labels at which the policy is believed by half (nu
-    of METHOD.md section 11). kl_share: its KL, as a share of the mean log number of candidates. length_share: of the
-    fitted logit variance, from which a decisive length effect leaves the design. length_limit: mean |log length
+    of docs/method.md section 11). kl_share: its KL, as a share of the mean log number of candidates. length_share: of
+    the fitted logit variance, from which a decisive length effect leaves the design. length_limit: mean |log length
     difference| that is then allowed at most, None for no limit.
     """
 

@@ -1,8 +1,8 @@
 """How much of a batch is about answer length: how far its pairs differ in it, and how much of its score goes with it.
 
 Of a pair e with z_e, and u_e its difference of log(1 + characters), let q_e = z_e' B z_e with B = S^-1 M S^-1 be the
-score it is chosen for under the design's S (METHOD.md sections 5 and 9). Regress z on u over the labels, through the
-origin, because a pair and its mirror are the same: the part of z that goes with length is c u, with
+score it is chosen for under the design's S (docs/method.md sections 5 and 9). Regress z on u over the labels, through
+the origin, because a pair and its mirror are the same: the part of z that goes with length is c u, with
 c = sum w u z / sum w u^2, and the remainder is uncorrelated with u. So the scores split without a cross term, and
 
     share = c'Bc sum w u^2 / sum w q

@@ -1,0 +1,1 @@
+"""Files to pools: readers (one per format), messages, schema, checks, storage; labels, pins and exclusions."""

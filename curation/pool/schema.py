@@ -114,7 +114,7 @@ class Pool:
         return np.array([math.nan if value is None else value for value in values], dtype=np.float64)
 
     def prompt_weights(self) -> NDArray[np.float64]:
-        """(P,): omega of METHOD.md section 1, positive, sum 1."""
+        """(P,): omega of docs/method.md section 1, positive, sum 1."""
         weights = np.array([prompt.weight for prompt in self.prompts], dtype=np.float64)
         if not weights.size:
             return weights
@@ -329,7 +329,7 @@ class CanonicalResponse(_Row):
 
 
 class CanonicalRow(_Row):
-    """One raw row of the canonical format (the pool file's definition in the README)."""
+    """One raw row of the canonical format (docs/formats.md)."""
 
     prompt_id: OptionalId = None
     prompt: ReadPrompt

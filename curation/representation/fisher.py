@@ -60,7 +60,7 @@ def response_probabilities(
     temperature: float = 1.0,
     n_tokens: ArrayLike | None = None,
 ) -> Probabilities:
-    """Probability of each response among the candidates of its prompt (METHOD.md section 2).
+    """Probability of each response among the candidates of its prompt (docs/method.md section 2).
 
     phi: (N, d). logprob: (N,) nats, nan where unknown, or None. `reference`: softmax of phi theta_0, where theta_0 is
     the ridge regression (ridge 1e-3 trace/d) of the within-prompt centred log-probabilities on the within-prompt
@@ -102,7 +102,7 @@ def response_probabilities(
 
 
 def fisher_matrix(phi: ArrayLike, offsets: ArrayLike, p: ArrayLike, prompt_weights: ArrayLike) -> NDArray[np.float64]:
-    """M = sum_x omega_x Cov_p[phi], (d, d), symmetric positive semidefinite (METHOD.md section 2).
+    """M = sum_x omega_x Cov_p[phi], (d, d), symmetric positive semidefinite (docs/method.md section 2).
 
     phi: (N, d). p: (N,), sums to 1 in each prompt. prompt_weights: (P,), 0 or more. Raises RepresentationError when
     shapes do not fit.

@@ -32,7 +32,7 @@ _BLOCK = 16_384  # rows centred at a time, so that float64 copies stay small
 
 @dataclass(frozen=True)
 class Space:
-    """The map from features to the design's space, fitted once and kept with the batch (METHOD.md section 3)."""
+    """The map from features to the design's space, fitted once and kept with the batch (docs/method.md section 3)."""
 
     mean: NDArray[np.float64]  # (p,) mean row removed before fitting; zero for within-prompt PCA
     components: NDArray[np.float64]  # (p, k) orthonormal columns, by falling variance

@@ -17,7 +17,7 @@ from curation.review.records import StoredExport
 from curation.review.row_hash import same_rows
 from curation.review.tables import Base, BatchRow, DecisionRow, EventRow, ExportRow, ImportRow, LabelRow, PersonRow
 
-# What no event holds, so that a change of it is not found. README.md repeats the names, and a test compares.
+# What no event holds, so that a change of it is not found. docs/manual.md repeats the names, and a test compares.
 NOT_COVERED = {
     "pools": "which pool files were opened, under which name and when",
     "scenarios": "kept settings and their figures",
