@@ -2,7 +2,7 @@
 
 import sys
 
-from curation.cli import main
+from curation.cli.app import main
 
 
 def run() -> None:

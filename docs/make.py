@@ -37,8 +37,8 @@ handover topup again signoff handback settling second_rater
 exchange_formats.export exchange_formats.incoming exchange_formats.trl exchange_formats.training_files
 backtest insight.backtest insight.backtest_report insight.learning insight.learning_result"""
 EXAMPLE = """```python
-from curation.audit import save_batch
-from curation.pipeline import load_pool, prepare, solve, summary
+from curation.batch.records import save_batch
+from curation.run.solve import load_pool, prepare, solve, summary
 from curation.settings import DesignSettings, SpaceSettings
 
 pool = load_pool("data/demo.jsonl.gz").pool
@@ -254,7 +254,7 @@ def _commands() -> Iterator[tuple[str, Any]]:
     import typer
 
     sys.path.insert(0, str(ROOT))
-    from curation.cli import app
+    from curation.cli.app import app
 
     def walk(group: Any, before: str) -> Iterator[tuple[str, Any]]:
         for name, command in group.commands.items():
@@ -315,7 +315,7 @@ def settings() -> str:
     """Every setting with its default, its option of `solve` and its key in an address; presets, the environment."""
     sys.path.insert(0, str(ROOT))
     from curation import settings as module
-    from curation.session import View
+    from curation.dashboard.view import View
 
     options, view = command_options()["solve"], {f.name: f for f in fields(View)}
     source = (ROOT / "curation" / "settings.py").read_text(encoding="utf-8")

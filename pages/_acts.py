@@ -3,11 +3,11 @@
 import pandas as pd
 import streamlit as st
 
-from curation.acts import label_costs, price_of
-from curation.batch import BatchFolder
+from curation.batch.folder import BatchFolder
 from curation.errors import CurationError
-from curation.review.decisions import Decision
-from curation.topup import reject_and_replace, top_up
+from curation.review.acts import label_costs, price_of
+from curation.review.store.decisions import Decision
+from curation.review.topup import reject_and_replace, top_up
 from pages._guard import acting
 from pages._shared import features_path, guarded, open_pool, prepared_pool, review_store, reviewer, set_page_state
 from pages._widgets import escaped

@@ -5,11 +5,11 @@ from dataclasses import asdict
 import pandas as pd
 import streamlit as st
 
-from curation.backtest import Options, Result, place, read
+from curation.backtest.report import DECLARED, REFERENCES, Report
+from curation.backtest.run import Options, Result, place, read
+from curation.backtest.worth import testable
 from curation.charts.backtest import NAMES, misled_directions, paired_differences, reward_curves
-from curation.insight.backtest_report import DECLARED, REFERENCES, Report
-from curation.jobs import latest_job, start_job
-from curation.worth import testable
+from curation.dashboard.jobs import latest_job, start_job
 from pages._jobs import job_panel
 from pages._shared import current_view, features_path, guarded, open_pool, review_store, reviewer
 from pages._widgets import chart, escaped

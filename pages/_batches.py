@@ -9,12 +9,12 @@ from typing import Any
 
 import streamlit as st
 
-from curation.batch import BatchFolder, batch_stamp, read_batch
-from curation.handover import check_recorded
-from curation.pipeline import Solved
-from curation.queue import QueueTable
-from curation.review.live import LiveDecisions
-from curation.session import LIST_ENDINGS, allowed_path
+from curation.batch.folder import BatchFolder, batch_stamp, read_batch
+from curation.dashboard.view import LIST_ENDINGS, allowed_path
+from curation.review.queue import QueueTable
+from curation.review.register import check_recorded
+from curation.review.store.live import LiveDecisions
+from curation.run.solve import Solved
 from curation.settings import workspace
 from pages._guidelines import chosen_guidelines
 from pages._shared import constraints, current_view, digest_of, guarded, open_pool, review_store, reviewer, solver_of
@@ -30,7 +30,7 @@ def saved_batch(solved: Solved) -> BatchFolder | None:
 
     For somebody who may only look nothing is written: None where it is not kept already.
     """
-    from curation.handover import save_for_review, saved_before
+    from curation.review.register import save_for_review, saved_before
 
     def save() -> BatchFolder | None:
         view, opened, store = current_view(), open_pool(), review_store()

@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from curation.batch import BatchFolder
+from curation.batch.folder import BatchFolder
 from curation.errors import CurationError
 from curation.pool.schema import prompt_text
-from curation.settling import settle, settled_words
+from curation.review.settling import settle, settled_words
 from pages._guard import acting
 from pages._shared import review_store, reviewer
 from pages._widgets import escaped, show_text

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from curation.insight.health import Finding
+from curation.health.finding import Finding
 from pages._widgets import escaped
 
 ICONS = {"warning": ":material/warning:", "note": ":material/info:"}

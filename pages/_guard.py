@@ -12,7 +12,7 @@ from typing import ParamSpec
 
 import streamlit as st
 
-from curation.bug_log import sentence
+from curation.system.bug_log import sentence
 
 P = ParamSpec("P")
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import streamlit as st
 
-from curation.batch import guidelines_hash, read_manifest
-from curation.guidelines import read_guidelines
-from curation.handover import saved_before
-from curation.pipeline import Solved
-from curation.session import save_upload
+from curation.batch.folder import guidelines_hash, read_manifest
+from curation.batch.guidelines import read_guidelines
+from curation.dashboard.view import save_upload
+from curation.review.register import saved_before
+from curation.run.solve import Solved
 from pages._shared import constraints, current_view, guarded, open_pool, review_store, reviewer
 
 KEPT = "guidelines_text"  # (fingerprint of the pool, name of the file, text)

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from curation.jobs import Job, cancel_job, latest_job
+from curation.dashboard.jobs import Job, cancel_job, latest_job
 from pages._guard import acting
 from pages._shared import guarded, review_store, reviewer
 from pages._widgets import escaped

@@ -6,10 +6,10 @@ from typing import Any
 
 import streamlit as st
 
-from curation.again import Labelled, Lesson, design_again, labelled_batches, lesson, pilot_labels, plan_pilot
-from curation.batch import BatchFolder
+from curation.batch.folder import BatchFolder
 from curation.charts.learnt import evidence_by_power, share_by_direction
 from curation.pool.schema import Pool
+from curation.review.again import Labelled, Lesson, design_again, labelled_batches, lesson, pilot_labels, plan_pilot
 from curation.settings import DesignSettings
 from pages._shared import (
     constraints,

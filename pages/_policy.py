@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from curation.charts.policy import frontier, win_rates
+from curation.dashboard.jobs import Job, latest_job, start_job
 from curation.experiments.policy import Kind, place, read_result, usual_data
-from curation.experiments.policy_figures import frontier, win_rates
-from curation.jobs import Job, latest_job, start_job
 from pages._jobs import job_panel
 from pages._shared import guarded, review_store, reviewer
 from pages._widgets import chart, escaped

@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from curation.batch import BatchFolder
+from curation.batch.folder import BatchFolder
 from curation.pool.schema import prompt_text
 from pages._guard import acting
 from pages._widgets import escaped, show_text

@@ -11,12 +11,7 @@ from typing import Any, TypeVar
 
 import streamlit as st
 
-from curation.errors import CurationError
-from curation.pipeline import Prepared, Solved, load_pool, prepare, solve
-from curation.pool.pair_lists import LocalPair, read_pair_list
-from curation.pool.reading import as_first_read
-from curation.pool.schema import Pool, Reject
-from curation.session import (
+from curation.dashboard.view import (
     DEMO,
     FEATURES_ENDINGS,
     LIST_ENDINGS,
@@ -27,6 +22,11 @@ from curation.session import (
     pool_path,
     read_query,
 )
+from curation.errors import CurationError
+from curation.pool.pair_lists import LocalPair, read_pair_list
+from curation.pool.reading import as_first_read
+from curation.pool.schema import Pool, Reject
+from curation.run.solve import Prepared, Solved, load_pool, prepare, solve
 from curation.settings import workspace
 from pages._signin import entrance, who_is_here, who_line
 
@@ -291,7 +291,7 @@ def solver_of(solved: Solved) -> str | None:
 
 def solved_key(solved: Solved) -> str:
     """A text that changes with anything that changes the design, its batch or its features."""
-    from curation.audit import solved_identity
+    from curation.batch.records import solved_identity
 
     view, pool = current_view(), solved.prepared.pool
     pinned, excluded = guarded(lambda: constraints(view, pool))
@@ -300,7 +300,7 @@ def solved_key(solved: Solved) -> str:
 
 @st.cache_resource(show_spinner=False)
 def _store_for(url: str) -> Any:
-    from curation.review.store import open_store
+    from curation.review.store.store import open_store
 
     return open_store()
 

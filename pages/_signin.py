@@ -1,7 +1,7 @@
 """Who is at the screen: signed in at an OpenID provider, or the one local user of a dashboard bound to loopback.
 
 Sign-in is on when Streamlit's secrets hold `[auth]`. It says who somebody is; what they may do is in the review store
-(`curation/review/roles.py`) and enforced there.
+(`curation/review/store/roles.py`) and enforced there.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import streamlit as st
 from streamlit.errors import Error as StreamlitError
 
 from curation.errors import CurationError, StoreError
-from curation.review.names import person_name
+from curation.review.store.names import person_name
 
 LOGGER = logging.getLogger(__name__)
 REMOTE = "CURATION_ALLOW_REMOTE"

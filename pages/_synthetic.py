@@ -5,9 +5,9 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
-from curation.experiments.figures import NAMES, gap_curves
+from curation.charts.synthetic import NAMES, gap_curves
+from curation.dashboard.jobs import Job, latest_job, start_job
 from curation.experiments.synthetic import DESIGNS, Curves, Kind, place, read
-from curation.jobs import Job, latest_job, start_job
 from pages._jobs import job_panel
 from pages._shared import guarded, review_store, reviewer
 from pages._widgets import chart

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from curation.audit import pair_labels, solved_settings
-from curation.batch import BatchFolder
-from curation.pipeline import Solved
+from curation.batch.folder import BatchFolder
+from curation.batch.records import pair_labels, solved_settings
 from curation.pool.schema import prompt_text
-from curation.topup import replacement_in
+from curation.review.topup import replacement_in
+from curation.run.solve import Solved
 from pages._batches import saved_batch
 from pages._shared import guarded, page_state, review_store, set_page_state, solved_view
 

@@ -9,11 +9,12 @@ import pandas as pd
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
+from curation.backtest.worth import worth
 from curation.charts.design import against_rules, convergence, frontier
+from curation.dashboard.view import View, save_upload, scenario_settings, view_from_query
 from curation.design.result import Step
 from curation.errors import DesignError
-from curation.pipeline import budget_frontier, frontier_budgets, summary
-from curation.session import View, save_upload, scenario_settings, view_from_query
+from curation.run.solve import budget_frontier, frontier_budgets, summary
 from curation.settings import (
     ABSOLUTE_RIDGE,
     COST_MOST,
@@ -27,7 +28,6 @@ from curation.settings import (
     default_budget,
     parse_quotas,
 )
-from curation.worth import worth
 from pages._guidelines import guidelines_panel
 from pages._learnt import panel as learnt_panel
 from pages._shared import (

@@ -7,14 +7,14 @@ import pandas as pd
 import streamlit as st
 
 from curation.charts.pool import candidates, counts, lengths
-from curation.insight.health import Finding
-from curation.insight.text_health import duplicate_pairs, example_texts, text_findings
+from curation.dashboard.view import DEMO, View, list_pools, save_upload
+from curation.health.finding import Finding
+from curation.health.texts import duplicate_pairs, example_texts, text_findings
 from curation.pool.checks import PoolReport, pool_report
 from curation.pool.pair_lists import pair_list_csv
-from curation.pool.readers import FIELDS, asks_for_columns, column_mapping_choices, read_pool
+from curation.pool.readers.read import FIELDS, asks_for_columns, column_mapping_choices, read_pool
 from curation.pool.reading import keep_reading
 from curation.pool.schema import Pool, prompt_text
-from curation.session import DEMO, View, list_pools, save_upload
 from curation.settings import workspace
 from pages._findings import show_findings
 from pages._shared import OpenPool, current_view, guarded, header, open_pool, open_view, review_store, reviewer

@@ -5,13 +5,13 @@ from collections import Counter
 import pandas as pd
 import streamlit as st
 
-from curation.batch import BatchFolder, Record
+from curation.batch.folder import BatchFolder, Record
+from curation.batch.guidelines import guidelines_of
 from curation.errors import CurationError
-from curation.guidelines import guidelines_of
 from curation.insight.text_diff import sentence_diff, similarity
 from curation.pool.schema import prompt_text
-from curation.queue import SORTS, STATES, Filter, decision_words, next_pair
-from curation.review.decisions import Decision
+from curation.review.queue import SORTS, STATES, Filter, decision_words, next_pair
+from curation.review.store.decisions import Decision
 from pages._acts import act_on_shown, replace_button, top_up_button, undo
 from pages._batches import batch_at, live_decisions
 from pages._comments import comments

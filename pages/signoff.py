@@ -7,20 +7,20 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from curation.batch_health import batch_warnings
-from curation.exchange_formats.answers import Answers
-from curation.exchange_formats.assignment import parse_annotators
-from curation.exchange_formats.common import Order
-from curation.exchange_formats.export import Format
-from curation.handback import export_trl, import_labels, label_report
-from curation.handover import export_batch
+from curation.batch.answers import Answers
+from curation.batch.presentation import Order
+from curation.dashboard.view import save_upload
+from curation.exchange.assignment import parse_annotators
+from curation.exchange.export import Format
+from curation.exchange.receive import export_trl, import_labels, label_report
 from curation.insight.length_share import sentence_of_batch
 from curation.pool.labels import people_only
-from curation.queue import decision_words
-from curation.review.chain import Event
-from curation.session import save_upload
+from curation.review.findings import batch_warnings
+from curation.review.queue import decision_words
+from curation.review.register import export_batch
+from curation.review.signoff import Verdict, checklist, export_signed, read_signature, sign_batch, verify_batch
+from curation.review.store.chain import Event
 from curation.settings import workspace
-from curation.signoff import Verdict, checklist, export_signed, read_signature, sign_batch, verify_batch
 from pages._batches import batch_at, live_decisions
 from pages._conflicts import show_conflicts
 from pages._findings import show_findings

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from curation.audit import pair_probability
+from curation.batch.records import pair_probability
 from curation.charts.weights import (
     against,
     generator_pairs,
@@ -23,7 +23,7 @@ from curation.insight.concentration import (
     pair_table,
     share_by,
 )
-from curation.pipeline import Solved, summary
+from curation.run.solve import Solved, summary
 from pages._shared import guarded, header, solved_key, solved_view
 from pages._widgets import chart
 

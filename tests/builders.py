@@ -11,8 +11,8 @@ import torch
 from scipy.optimize import linprog
 
 from curation.design.criterion import Criterion, make_criterion
-from curation.design.feasible import Feasible, make_feasible
 from curation.design.geometry import Geometry
+from curation.design.sets.feasible import Feasible, make_feasible
 
 
 def random_geometry(
@@ -113,7 +113,7 @@ class Bounds:
 
 
 def bounds_of(case: Case) -> Bounds:
-    """The constraints of a case, from its settings alone (nothing of curation.design.feasible is used)."""
+    """The constraints of a case, from its settings alone (nothing of curation.design.sets.feasible is used)."""
     geometry, n = case.geometry, case.budget
     low, high = np.zeros(geometry.pairs), np.full(geometry.pairs, min(case.r, float(n)))
     low[case.pins] = case.r

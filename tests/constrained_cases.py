@@ -13,9 +13,9 @@ from scipy.optimize import Bounds as Box
 from scipy.optimize import LinearConstraint, linprog, milp
 
 from curation.design.criterion import Criterion, make_criterion
-from curation.design.feasible import Feasible, make_feasible
 from curation.design.geometry import Geometry
-from curation.design.limits import Limits, MeanLimit
+from curation.design.sets.feasible import Feasible, make_feasible
+from curation.design.sets.limits import Limits, MeanLimit
 from tests.builders import explicit_vectors, membership, random_fisher, random_geometry
 
 

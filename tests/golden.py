@@ -30,7 +30,7 @@ def help_text() -> str:
     """Every command with its arguments and options, types, defaults and help: what click knows, not what it draws."""
     import typer
 
-    from curation.cli import app
+    from curation.cli.app import app
 
     return "\n".join(_commands(typer.main.get_command(app), "curation")) + "\n"
 

@@ -20,7 +20,7 @@ from unittest import mock
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation.cli import main
+from curation.cli.app import main
 
 PROMPTS, WIDTH = 24, 9
 DEMO = Path(__file__).resolve().parent.parent / "data" / "demo.jsonl.gz"

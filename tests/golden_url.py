@@ -46,7 +46,7 @@ def keys() -> set[str]:
     """Every key that an address may hold: settings of the view, and what single pages keep."""
     from dataclasses import fields
 
-    from curation.session import View
+    from curation.dashboard.view import View
     from pages._shared import PAGE_KEYS
 
     return {field.name for field in fields(View)} | set(PAGE_KEYS)
@@ -54,7 +54,7 @@ def keys() -> set[str]:
 
 def round_trip(values: dict[str, Any]) -> dict[str, Any]:
     """The values after they were written to an address and read from it."""
-    from curation.session import View, view_from_query
+    from curation.dashboard.view import View, view_from_query
 
     read = view_from_query(View(**values).to_query())
     return {name: getattr(read, name) for name in values}

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from curation.batch import BatchFolder, read_batch
-from curation.review.store import Store, open_store
+from curation.batch.folder import BatchFolder, read_batch
+from curation.review.store.store import Store, open_store
 
 APP = Path(__file__).parents[1] / "app.py"
 

@@ -13,19 +13,19 @@ import numpy as np
 import pytest
 from sqlalchemy import event
 
-from curation.acts import label_costs, price_of
-from curation.audit import save_batch
-from curation.batch import read_batch, read_criterion, read_selected
-from curation.constraints import pair_costs
+from curation.batch.folder import read_batch, read_criterion, read_selected
+from curation.batch.records import save_batch
 from curation.errors import BatchError, CurationError, StoreError
-from curation.handover import record_batch
 from curation.insight.explain import best_replacement
-from curation.pipeline import load_pool, prepare, solve
 from curation.pool.schema import Pool
 from curation.representation.features_file import write_features
-from curation.review.store import open_store
+from curation.review.acts import label_costs, price_of
+from curation.review.register import record_batch
+from curation.review.store.store import open_store
+from curation.review.topup import REPLACED, reject_and_replace, replacement_in, settings_of, top_up
+from curation.run.constraints import pair_costs
+from curation.run.solve import load_pool, prepare, solve
 from curation.settings import DesignSettings, SpaceSettings
-from curation.topup import REPLACED, reject_and_replace, replacement_in, settings_of, top_up
 from tests.pools import ROOT
 
 SPACE = SpaceSettings(dim=5)
@@ -276,7 +276,7 @@ def test_a_pair_rejected_while_the_batch_was_solved_does_not_stay(
         store.decide(batch.batch_id, every[1], "reject", who="ana", reason="other")
         return solve(*given, **options)
 
-    monkeypatch.setattr("curation.topup.solve", slow)
+    monkeypatch.setattr("curation.review.topup.solve", slow)
     with pytest.raises(BatchError, match="1 pairs were rejected meanwhile"):
         top_up(batch.path, solved["pool"], solved["features"], who="cat", store=store)
     assert [stored.batch_id for stored in store.batches()] == [batch.batch_id]

@@ -11,14 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from curation.batch import read_batch
-from curation.cli import main
-from curation.handback import import_labels, label_report
+from curation.batch.folder import read_batch
+from curation.cli.app import main
+from curation.exchange.receive import import_labels, label_report
 from curation.insight.agreement import label_quality
 from curation.insight.annotators import between, by_annotator, conflicts, within
 from curation.insight.rater_agreement import agreement_of, gwet_ac1, krippendorff_alpha, pairwise_agreement
 from curation.pool.labels import Label
-from curation.review.store import Store
+from curation.review.store.store import Store
 from tests.sign_off_page import approved_sign_off
 from tests.test_labels_back import exported, made, store, studio, write  # noqa: F401
 
@@ -208,8 +208,8 @@ def test_the_report_names_conflicts_and_is_plain_json(made: dict[str, Any], stor
 def test_the_command_line_tells_labels_and_conflicts_and_writes_nothing(
     made: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any  # noqa: F811
 ) -> None:  # fmt: skip
-    from curation.handover import record_batch
-    from curation.review.store import open_store
+    from curation.review.register import record_batch
+    from curation.review.store.store import open_store
 
     monkeypatch.setenv("CURATION_HOME", str(tmp_path / "home"))
     assert main(["labels", str(made["batch"])]) == 0

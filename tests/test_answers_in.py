@@ -22,12 +22,12 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curation.batch.presentation import ExportHeader, opaque_id, present, sheet_original, sheet_safe
 from curation.errors import ImportLabelsError
-from curation.exchange_formats.common import ExportHeader, opaque_id, present, sheet_original, sheet_safe
-from curation.exchange_formats.decode import Decoded, decode
-from curation.exchange_formats.export import export_records
-from curation.exchange_formats.incoming import Incoming, read_answers
-from curation.exchange_formats.people import with_name
+from curation.exchange.decode import Decoded, decode
+from curation.exchange.export import export_records
+from curation.exchange.incoming import Incoming, read_answers
+from curation.exchange.people import with_name
 
 SEED, BATCH = "5" * 64, "b" * 16
 HEADER = ExportHeader(BATCH, SEED, "c" * 64, "pool", signed=False)

@@ -13,14 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation.batch import read_batch
-from curation.cli import main
+from curation.batch.folder import read_batch
+from curation.batch.presentation import Presented
+from curation.cli.app import main
 from curation.errors import ExportError
-from curation.exchange_formats.assignment import COLUMNS, Annotator, assign, parse_annotators
-from curation.exchange_formats.common import Presented
-from curation.handback import import_labels, label_report
-from curation.handover import export_batch
-from curation.review.store import Store
+from curation.exchange.assignment import COLUMNS, Annotator, assign, parse_annotators
+from curation.exchange.receive import import_labels, label_report
+from curation.review.register import export_batch
+from curation.review.store.store import Store
 from tests.test_exchange_formats import HEADER, record
 from tests.test_exchange_formats import write as export
 from tests.test_labels_back import made, side, store, write  # noqa: F401
@@ -249,8 +249,8 @@ def test_an_argilla_record_that_two_people_answered_is_two_labels(
 def test_the_command_line_gives_rows_to_people_and_force_replaces_only_lists(
     made: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any  # noqa: F811
 ) -> None:  # fmt: skip
-    from curation.handover import record_batch
-    from curation.review.store import open_store
+    from curation.review.register import record_batch
+    from curation.review.store.store import open_store
 
     monkeypatch.setenv("CURATION_HOME", str(tmp_path / "home"))
     batch = read_batch(made["batch"])

@@ -17,18 +17,18 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
-from curation.backtest import Options, make_plan, place, read, run_backtest, run_plan, write
-from curation.backtest_search import run_search, study_rules
+from curation.backtest.arena import Arena, half_of, make_arena
+from curation.backtest.linear_dpo import Batches, deal_folds, fit_linear_dpo
+from curation.backtest.policy_value import Groups, pair_accuracy, reward_at_kl
+from curation.backtest.report import labels_for, make_report
+from curation.backtest.run import Options, make_plan, place, read, run_backtest, run_plan, write
+from curation.backtest.search import run_search, study_rules
+from curation.backtest.split import Outcome, Rule
 from curation.errors import CurationError
-from curation.insight.backtest import Outcome, Rule
-from curation.insight.backtest_arena import Arena, half_of, make_arena
-from curation.insight.backtest_report import labels_for, make_report
 from curation.insight.clustered import clustered_means
-from curation.insight.linear_dpo import Batches, deal_folds, fit_linear_dpo
-from curation.insight.policy_value import Groups, pair_accuracy, reward_at_kl
-from curation.pipeline import load_pool
 from curation.pool.schema import Pool, PoolFile, Prompt, Response, Truth
 from curation.representation.features_file import FeatureTable
+from curation.run.solve import load_pool
 from curation.settings import DesignSettings, SpaceSettings
 from tests.pools import real_pool
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from curation.backtest import Options, imported_truth, run_backtest
-from curation.batch import read_batch
+from curation.backtest.run import Options, imported_truth, run_backtest
+from curation.batch.folder import read_batch
 from curation.errors import CurationError
-from curation.handback import import_labels
-from curation.pipeline import load_pool
-from curation.review.store import Store
+from curation.exchange.receive import import_labels
+from curation.review.store.store import Store
+from curation.run.solve import load_pool
 from curation.settings import DesignSettings, SpaceSettings
 from tests.test_labels_back import exported, made, store, studio, winner, write  # noqa: F401
 

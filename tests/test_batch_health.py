@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from curation.audit import save_batch
-from curation.batch import read_batch
-from curation.batch_health import batch_warnings
+from curation.batch.folder import read_batch
+from curation.batch.records import save_batch
 from curation.errors import SignatureError
-from curation.handover import record_batch
-from curation.pipeline import load_pool, prepare, solve
 from curation.representation.features_file import write_features
-from curation.review.store import open_store
+from curation.review.findings import batch_warnings
+from curation.review.register import record_batch
+from curation.review.signing_key import KEY
+from curation.review.signoff import checklist, sign_batch, verify_batch
+from curation.review.store.store import open_store
+from curation.run.solve import load_pool, prepare, solve
 from curation.settings import DesignSettings, SpaceSettings
-from curation.signing import KEY
-from curation.signoff import checklist, sign_batch, verify_batch
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ from scipy.optimize import minimize_scalar
 
 from curation.design.certificate import Certificate, certify, lower_bound
 from curation.design.criterion import Criterion, make_criterion
-from curation.design.feasible import Feasible, make_feasible
-from curation.design.frank_wolfe import _line_search, corrective_start, frank_wolfe
 from curation.design.geometry import Geometry
-from curation.design.newton import newton
 from curation.design.result import Design
+from curation.design.sets.feasible import Feasible, make_feasible
+from curation.design.solvers.frank_wolfe import _line_search, corrective_start, frank_wolfe
+from curation.design.solvers.newton import newton
 from tests.builders import assert_feasible, best_linear, conic_optimum, explicit_vectors, random_case, random_fisher
 
 SPREADS = ("free", "balanced", "capped")

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curation.batch import RECORD_KEYS
-from curation.cli_labels import graded_lines
-from curation.pool.readers import read_pool
+from curation.batch.folder import RECORD_KEYS
+from curation.cli.batches import graded_lines
+from curation.pool.readers.read import read_pool
 from curation.representation.features_file import write_features
 from curation.settings import DEFAULT_DESIGN, PRESETS
 from tests.pools import demo_pool, real_pool
@@ -334,7 +334,7 @@ def test_limits_that_cannot_be_kept_are_refused_in_words(priced, tmp_path, optio
 
 def test_help_answers_without_the_heavy_imports():
     code = (
-        "import sys; from curation.cli import main; main(['--help']); "
+        "import sys; from curation.cli.app import main; main(['--help']); "
         "print(sorted({'torch', 'transformers', 'umap', 'pandas'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-from curation.audit import save_batch
-from curation.batch import read_batch
+from curation.batch.folder import read_batch
+from curation.batch.records import save_batch
 from curation.errors import CurationError, StoreError
-from curation.handover import record_batch
 from curation.pool.labels import Label
-from curation.review.store import Store, open_store
-from curation.review.tables import PersonRow
-from curation.signing import KEY
-from curation.signoff import sign_batch, verify_batch
+from curation.review.register import record_batch
+from curation.review.signing_key import KEY
+from curation.review.signoff import sign_batch, verify_batch
+from curation.review.store.store import Store, open_store
+from curation.review.store.tables import PersonRow
 from tests.test_acts import solved  # noqa: F401
 from tests.test_store import BATCH, fill
 

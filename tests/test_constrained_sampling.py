@@ -12,10 +12,10 @@ import torch
 from scipy.stats import chi2
 
 from curation.design.criterion import make_criterion
-from curation.design.exchange import exact
-from curation.design.limits import Limits
-from curation.design.newton import newton
-from curation.design.sampling import Batch, sample
+from curation.design.selection.sampling import Batch, sample
+from curation.design.selection.swaps import exact
+from curation.design.sets.limits import Limits
+from curation.design.solvers.newton import newton
 from tests.builders import membership, random_fisher, random_geometry
 from tests.constrained_cases import (
     ConstrainedCase,

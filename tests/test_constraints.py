@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from curation.design.criterion import make_criterion
-from curation.design.feasible import make_feasible
 from curation.design.geometry import Geometry
-from curation.design.limits import Limits
-from curation.design.newton import newton
-from curation.design.prices import generator_toll
+from curation.design.sets.feasible import make_feasible
+from curation.design.sets.limits import Limits
+from curation.design.sets.prices import generator_toll
+from curation.design.solvers.newton import newton
 from curation.errors import DesignError
 from tests.constrained_cases import (
     ConstrainedCase,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from curation.pool.readers import read_pool
+from curation.pool.readers.read import read_pool
 from tests.browser import FLAGS, executable
 from tests.pools import demo_pool, real_pool
 from tests.waiting import SIDEBAR, answering, ended, free_port, reads, settle, until

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from curation.errors import StoreError
-from curation.review.store import open_store
+from curation.review.store.store import open_store
 from tests.test_store import BATCH, fill
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from curation.handover import decide_from_file
-from curation.review.store import Store
+from curation.review.register import decide_from_file
+from curation.review.store.store import Store
 from tests.test_signoff import batch_id, desk, pairs, reviewed, solved  # noqa: F401 (fixtures)
 
 

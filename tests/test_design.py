@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from curation.design.baselines import NAMES, baselines, realised
 from curation.design.criterion import make_criterion
-from curation.design.feasible import make_feasible, resolve_spread, water_fill
 from curation.design.geometry import Geometry
-from curation.design.newton import newton
-from curation.design.quadratic import Polytope, solve_quadratic
-from curation.design.sampling import paper, sample, with_overlap
+from curation.design.programs.quadratic import Polytope, solve_quadratic
+from curation.design.rules import NAMES, baselines, realised
+from curation.design.selection.sampling import paper, sample, with_overlap
+from curation.design.sets.feasible import make_feasible, resolve_spread, water_fill
+from curation.design.solvers.newton import newton
 from curation.errors import DesignError
 
 

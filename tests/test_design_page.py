@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from curation.backtest import Options, place, run_backtest, write
-from curation.batch import read_batch
-from curation.guidelines import guidelines_of
-from curation.pipeline import load_pool, prepare, solve
-from curation.session import View
+from curation.backtest.run import Options, place, run_backtest, write
+from curation.backtest.worth import UNTESTED, worth
+from curation.batch.folder import read_batch
+from curation.batch.guidelines import guidelines_of
+from curation.dashboard.view import View
+from curation.run.solve import load_pool, prepare, solve
 from curation.settings import PRESETS, DesignSettings, SpaceSettings
-from curation.worth import UNTESTED, worth
 from tests.pools import ROOT, demo_pool
 
 FEATURES = demo_pool().with_name("demo.features.parquet")

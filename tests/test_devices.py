@@ -12,18 +12,18 @@ import numpy as np
 import pytest
 import torch
 
-from curation.design.baselines import baselines, batch_information, forward_backward
 from curation.design.certificate import certify
 from curation.design.criterion import make_criterion
-from curation.design.exchange import exact
 from curation.design.factors import pair_factor
-from curation.design.feasible import Feasible, make_feasible
-from curation.design.frank_wolfe import frank_wolfe
 from curation.design.geometry import Geometry
 from curation.design.hedged import Hedged
-from curation.design.limits import Limits, MeanLimit
-from curation.design.newton import newton
-from curation.design.sampling import paper, sample, with_overlap
+from curation.design.rules import baselines, batch_information, forward_backward
+from curation.design.selection.sampling import paper, sample, with_overlap
+from curation.design.selection.swaps import exact
+from curation.design.sets.feasible import Feasible, make_feasible
+from curation.design.sets.limits import Limits, MeanLimit
+from curation.design.solvers.frank_wolfe import frank_wolfe
+from curation.design.solvers.newton import newton
 from curation.insight.coverage import coverage, direction_pairs
 from curation.insight.efficiency import label_equivalent
 from curation.insight.explain import best_replacement, drop_price, explain
@@ -222,7 +222,7 @@ def test_every_tensor_of_the_design_is_made_with_its_dtype() -> None:
 
 
 def test_the_bound_of_a_stratum_with_pins_and_costs_is_exact_in_double_precision() -> None:
-    from curation.design.tally import Tally
+    from curation.design.selection.tally import Tally
 
     geometry = geometry_on("cpu")
     costs = np.random.default_rng(2).uniform(0.5, 2.0, geometry.pairs)

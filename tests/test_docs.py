@@ -13,18 +13,18 @@ from typing import get_args
 
 import pytest
 
-from curation.batch import FILES, GUIDELINES, MESSAGE_KEYS, RECORD_KEYS, SIGNATURE
-from curation.batch_shape import Manifest, SignatureFile
-from curation.exchange_formats.answers import GRADED
-from curation.exchange_formats.export import FORMATS as EXPORTS
-from curation.exchange_formats.tabular import GRADED_SCHEMA
-from curation.exchange_formats.training_files import COLUMNS
+from curation.batch.answers import GRADED
+from curation.batch.folder import FILES, GUIDELINES, MESSAGE_KEYS, RECORD_KEYS, SIGNATURE
+from curation.batch.shape import Manifest, SignatureFile
+from curation.exchange.export import FORMATS as EXPORTS
+from curation.exchange.tabular import GRADED_SCHEMA
+from curation.exchange.training_files import COLUMNS
+from curation.pool.files.packed import PACKINGS
 from curation.pool.messages import CARRIED
-from curation.pool.packed import PACKINGS
-from curation.pool.readers import FORMATS, RENAMED
+from curation.pool.readers.read import FORMATS, RENAMED
 from curation.pool.schema import CanonicalResponse, CanonicalRow
-from curation.review.roles import Role
-from curation.review.tables import EventRow, LabelRow
+from curation.review.store.roles import Role
+from curation.review.store.tables import EventRow, LabelRow
 from curation.settings import DesignSettings, SpaceSettings
 
 ROOT = Path(__file__).parent.parent

@@ -10,8 +10,8 @@ import pytest
 import torch
 from scipy.optimize import linprog
 
-from curation.design import linear
-from curation.design.linear import maximise_by_columns, row_set
+from curation.design.sets import linear
+from curation.design.sets.linear import maximise_by_columns, row_set
 from curation.errors import DesignError
 from tests.test_devices import problem
 

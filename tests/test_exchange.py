@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from curation.bench import problem
-from curation.design.baselines import forward_backward, realised
-from curation.design.exchange import exact, start
-from curation.design.feasible import make_feasible
-from curation.design.newton import newton
-from curation.design.sampling import sample
-from curation.design.tally import Tally
+from curation.bench.solvers import problem
+from curation.design.rules import forward_backward, realised
+from curation.design.selection.sampling import sample
+from curation.design.selection.swaps import exact, start
+from curation.design.selection.tally import Tally
+from curation.design.sets.feasible import make_feasible
+from curation.design.solvers.newton import newton
 
 
 def solved(n: int, *, spread="free", r: float = 1.0):

@@ -16,11 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curation.batch.presentation import ExportHeader, decode_side, opaque_id, swapped
 from curation.errors import ExportError
-from curation.exchange_formats import export
-from curation.exchange_formats.common import ExportHeader, decode_side, opaque_id, swapped
-from curation.exchange_formats.export import FORMATS, approved_only, export_records
-from curation.exchange_formats.tabular import escape_cell, unescape_cell
+from curation.exchange import export
+from curation.exchange.export import FORMATS, approved_only, export_records
+from curation.exchange.tabular import escape_cell, unescape_cell
 from curation.pool.schema import pair_id
 
 SEED = hashlib.sha256(b"a batch").hexdigest()

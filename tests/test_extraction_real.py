@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curation.pool.readers import read_pool
+from curation.pool.readers.read import read_pool
 from curation.representation.encoder import Encoder
 from curation.representation.extract import extract
 from curation.representation.features_file import read_features

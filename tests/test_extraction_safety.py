@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from curation import outputs
 from curation.errors import FeaturesError, RepresentationError
 from curation.representation import extract as extract_module
 from curation.representation.extract import extract
 from curation.representation.features_file import write_features
 from curation.representation.models import TRUST, load_model
+from curation.system import outputs
 from tests.tiny_models import TEXTS, save_model
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from curation.design.feasible import make_feasible, resolve_spread, water_fill
 from curation.design.geometry import Geometry
+from curation.design.sets.feasible import make_feasible, resolve_spread, water_fill
 from curation.errors import DesignError
 from tests.builders import assert_feasible, best_linear, bounds_of, membership, random_case, random_geometry
 

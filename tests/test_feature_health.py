@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curation.checkup import design_health, design_sensitivity, feature_health
-from curation.insight.health import Finding
-from curation.pipeline import prepare
+from curation.health.checkup import design_health, design_sensitivity, feature_health
+from curation.health.finding import Finding
 from curation.pool.schema import Pool, Prompt, Response
 from curation.representation.features_file import FeatureTable, read_features, write_features
+from curation.run.solve import prepare
 from curation.settings import PRESETS, DesignSettings, SpaceSettings
 from tests.pools import demo_pool, real_pool
 
@@ -143,7 +143,7 @@ def test_mass_on_one_candidate_is_found(tmp_path: Path) -> None:
 
 
 def test_the_canned_generator_of_a_real_pool_draws_most_labels_and_is_named() -> None:
-    from curation.pool.readers import read_pool
+    from curation.pool.readers.read import read_pool
 
     pool = read_pool(real_pool("answers_large.jsonl.gz")).pool
     old = PRESETS["0.2.0"]  # a heavy ridge draws from who stands out
@@ -164,8 +164,8 @@ def test_every_finding_has_a_sentence_a_number_and_a_remedy(tmp_path: Path) -> N
 
 
 def test_sensitivity_is_one_on_its_own_choice_and_equals_solving_anew() -> None:
-    from curation.pipeline import design_problem, run_solver
-    from curation.pool.readers import read_pool
+    from curation.pool.readers.read import read_pool
+    from curation.run.solve import design_problem, run_solver
 
     pool = read_pool(demo_pool()).pool
     features = demo_pool().parent / "demo.features.parquet"

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import typer
 
-from curation.audit import save_batch
-from curation.batch import read_batch
-from curation.cli import app, main
-from curation.handover import record_batch, save_for_review
-from curation.review.store import Store, open_store
-from curation.signing import KEY
+from curation.batch.folder import read_batch
+from curation.batch.records import save_batch
+from curation.cli.app import app, main
+from curation.review.register import record_batch, save_for_review
+from curation.review.signing_key import KEY
+from curation.review.store.store import Store, open_store
 from tests.test_acts import desk, solved  # noqa: F401
 from tests.test_viewer import contents, files_of, ready  # noqa: F401
 

@@ -11,10 +11,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from curation.design import geometry as module
 from curation.design.criterion import make_criterion
-from curation.design.feasible import make_feasible
-from curation.design.frank_wolfe import frank_wolfe
 from curation.design.geometry import Geometry
-from curation.design.newton import newton
+from curation.design.sets.feasible import make_feasible
+from curation.design.solvers.frank_wolfe import frank_wolfe
+from curation.design.solvers.newton import newton
 from curation.errors import DesignError
 from tests.builders import explicit_vectors, random_fisher, random_geometry
 

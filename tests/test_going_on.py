@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from curation.design.feasible import make_feasible
-from curation.design.newton import newton
-from curation.design.sampling import sample
+from curation.design.selection.sampling import sample
+from curation.design.sets.feasible import make_feasible
+from curation.design.solvers.newton import newton
 from curation.errors import DesignError
-from curation.handover import save_for_review
 from curation.insight.explain import best_replacement
-from curation.pipeline import design_problem, load_pool, prepare, solve
 from curation.representation.features_file import write_features
-from curation.review.store import Store, open_store
+from curation.review.register import save_for_review
+from curation.review.staying import design_labels
+from curation.review.store.store import Store, open_store
+from curation.review.topup import reject_and_replace, top_up
+from curation.run.solve import design_problem, load_pool, prepare, solve
 from curation.settings import DesignSettings, SpaceSettings
-from curation.staying import design_labels
-from curation.topup import reject_and_replace, top_up
 from tests.builders import random_case, random_geometry
 from tests.pretend_device import NAME, pretended
 
@@ -153,10 +153,10 @@ def test_repeats_for_agreement_are_no_labels_of_the_design(made: dict[str, Any],
 def test_a_batch_made_with_previous_goes_on_in_its_space_and_buys_nothing_twice(
     learn: bool, r: float, made: dict[str, Any], store: Store
 ) -> None:
-    from curation.handback import earlier_batches, import_labels
-    from curation.handover import export_batch
+    from curation.exchange.receive import earlier_batches, import_labels
+    from curation.review.register import export_batch
+    from curation.run.taught import learn_from
     from curation.settings import workspace
-    from curation.taught import learn_from
 
     _, first = batch_of(made, store, BASE)
     store.decide_many(first.batch_id, [r["pair_id"] for r in first.records], "approve", who="bea")
@@ -199,7 +199,7 @@ def test_a_batch_made_with_previous_goes_on_in_its_space_and_buys_nothing_twice(
 def test_a_crash_between_the_steps_of_reject_and_replace_loses_nothing(
     step: str, made: dict[str, Any], store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from curation import handover
+    from curation.review import register as handover
 
     solved, batch = batch_of(made, store, replace(BASE, max_labels_per_pair=2.0))
     keys = [r["pair_id"] for r in batch.records]
@@ -296,7 +296,7 @@ def test_a_batch_on_an_accelerator_is_filled_up_as_on_the_cpu(
 
     def work(device: str) -> list[Any]:
         monkeypatch.setenv("CURATION_HOME", str(tmp_path / device))
-        monkeypatch.setattr("curation.pipeline.resolve_device", lambda _: device)
+        monkeypatch.setattr("curation.run.solve.resolve_device", lambda _: device)
         opened = open_store()
         settings = replace(BASE, generator_share=0.7, max_labels_per_pair=2.0)
         prepared = prepare(made["pool"], made["features"], space=SPACE)

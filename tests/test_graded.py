@@ -8,17 +8,17 @@ import torch
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
-from curation.design.factors import graded_information
-from curation.insight import graded
-from curation.insight.graded import Answering, GradedError
-from curation.insight.graded_dpo import (
+from curation.backtest.graded_dpo import (
     CumulativeLogit,
     GradedBatches,
     fit_graded_dpo,
     fit_soft_dpo,
     soft_batches,
 )
-from curation.insight.linear_dpo import Batches, deal_folds, fit_linear_dpo
+from curation.backtest.linear_dpo import Batches, deal_folds, fit_linear_dpo
+from curation.design.factors import graded_information
+from curation.insight import graded
+from curation.insight.graded import Answering, GradedError
 
 CUTS = (0.6, 1.7)
 

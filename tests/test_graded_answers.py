@@ -18,21 +18,21 @@ from alembic import command
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation.backtest import imported_answers, imported_truth
-from curation.batch import read_batch
+from curation.backtest.run import imported_answers, imported_truth
+from curation.batch.answers import GRADED, NotOnScaleError, Said, UnclearError, left_sign, understand
+from curation.batch.folder import read_batch
 from curation.errors import ImportLabelsError
-from curation.exchange_formats.answers import GRADED, NotOnScaleError, Said, UnclearError, left_sign, understand
-from curation.exchange_formats.argilla import settings as argilla_settings
-from curation.exchange_formats.label_studio import labelling_config
-from curation.exchange_formats.tabular import GRADED_SCHEMA, SCHEMA, column_guide
-from curation.exchange_formats.trl import preferences, soft
-from curation.handback import export_trl, import_labels
-from curation.handover import export_batch
+from curation.exchange.argilla import settings as argilla_settings
+from curation.exchange.label_studio import labelling_config
+from curation.exchange.receive import export_trl, import_labels
+from curation.exchange.tabular import GRADED_SCHEMA, SCHEMA, column_guide
+from curation.exchange.trl import preferences, soft
 from curation.insight.agreement import label_quality
 from curation.insight.rater_agreement import krippendorff_alpha
 from curation.pool.labels import Label, graded_outcome
-from curation.review import connection
-from curation.review.store import Store, open_store
+from curation.review.register import export_batch
+from curation.review.store import connection
+from curation.review.store.store import Store, open_store
 from tests.sign_off_page import approved_sign_off
 from tests.test_labels_back import made, store, studio, write  # noqa: F401
 from tests.test_store import BATCH, fill
@@ -51,7 +51,7 @@ def truth(pair_id: str) -> int | str:
 
 def seen(batch: Any, data: dict[str, Any]) -> str:
     """The graded answer of an annotator who knows the truth and sees left and right."""
-    from curation.exchange_formats.common import decode_side
+    from curation.batch.presentation import decode_side
 
     value = truth(data["pair_id"])
     if value == BAD:

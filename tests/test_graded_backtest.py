@@ -11,16 +11,16 @@ import pytest
 from scipy.optimize import isotonic_regression
 from typer.testing import CliRunner
 
-from curation.backtest import Options, each_split, make_plan
-from curation.backtest_draw import Drawer
-from curation.backtest_graded import run_graded
-from curation.cli import app
-from curation.design.sampling import Batch
-from curation.insight.backtest import Rule, run_seed
-from curation.insight.backtest_arena import Arena, half_of, make_arena
+from curation.backtest.arena import Arena, half_of, make_arena
+from curation.backtest.draw import Drawer
+from curation.backtest.graded import run_graded
+from curation.backtest.graded_report import GradedReport, log_multiples, make_graded_report, monotone
+from curation.backtest.graded_split import GradedPlan, _Answers, noise_for, run_graded_seed
+from curation.backtest.run import Options, each_split, make_plan
+from curation.backtest.split import Rule, run_seed
+from curation.cli.app import app
+from curation.design.selection.sampling import Batch
 from curation.insight.graded import Answering, GradedError
-from curation.insight.graded_backtest import GradedPlan, _Answers, noise_for, run_graded_seed
-from curation.insight.graded_report import GradedReport, log_multiples, make_graded_report, monotone
 from curation.pool.schema import Pool, PoolFile, Truth
 from curation.settings import DesignSettings
 from tests.test_backtest import SPACE, planted, write_features

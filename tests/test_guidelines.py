@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 
-from curation.audit import save_batch
-from curation.batch import GUIDELINES, MANIFEST, read_batch
-from curation.cli import main
+from curation.batch.folder import GUIDELINES, MANIFEST, read_batch
+from curation.batch.guidelines import guidelines_of, read_guidelines
+from curation.batch.records import save_batch
+from curation.cli.app import main
 from curation.errors import BatchError, StoreError
-from curation.exchange_formats.assignment import parse_annotators
-from curation.exchange_formats.export import FORMATS
-from curation.guidelines import guidelines_of, read_guidelines
-from curation.handover import export_batch, record_batch
-from curation.review.store import Store, open_store
-from curation.signing import KEY
-from curation.signoff import sign_batch, verify_batch
+from curation.exchange.assignment import parse_annotators
+from curation.exchange.export import FORMATS
+from curation.review.register import export_batch, record_batch
+from curation.review.signing_key import KEY
+from curation.review.signoff import sign_batch, verify_batch
+from curation.review.store.store import Store, open_store
 from tests.test_labels_back import made  # noqa: F401
 
 TEXT = "# What is better?\r\n\nThe answer that is *true* \u2713, not the longer one.\n"

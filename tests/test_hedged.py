@@ -11,11 +11,11 @@ import torch
 
 from curation.design.certificate import certify, lower_bound
 from curation.design.criterion import make_criterion
-from curation.design.feasible import make_feasible
-from curation.design.frank_wolfe import frank_wolfe
 from curation.design.geometry import Geometry
 from curation.design.hedged import Hedged
-from curation.design.newton import newton
+from curation.design.sets.feasible import make_feasible
+from curation.design.solvers.frank_wolfe import frank_wolfe
+from curation.design.solvers.newton import newton
 from curation.errors import DesignError
 from tests.builders import explicit_vectors, random_case, random_fisher, random_geometry
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curation.batch import read_batch
+from curation.batch.folder import read_batch
 from curation.errors import ExportError
-from curation.exchange_formats.tabular import unescape_cell
-from curation.handover import export_batch
-from curation.pool.readers import read_pool
+from curation.exchange.tabular import unescape_cell
+from curation.pool.readers.read import read_pool
 from curation.representation.features_file import write_features
-from curation.review.store import open_store
+from curation.review.register import export_batch
+from curation.review.store.store import open_store
 from tests.browser import FLAGS, executable
 from tests.test_dashboard import server
 from tests.waiting import settle, until

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from curation.design.baselines import batch_information
 from curation.design.criterion import Criterion, make_criterion
-from curation.design.feasible import make_feasible
 from curation.design.geometry import Geometry
-from curation.design.newton import newton
-from curation.design.sampling import Batch, sample
+from curation.design.rules import batch_information
+from curation.design.selection.sampling import Batch, sample
+from curation.design.sets.feasible import make_feasible
+from curation.design.solvers.newton import newton
 from curation.insight.concentration import concentration, generator_shares, share_by
 from curation.insight.coverage import coverage, direction_pairs
 from curation.insight.efficiency import label_equivalent

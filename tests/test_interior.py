@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from curation.design.interior import Rows, solve_interior
+from curation.design.programs.interior import Rows, solve_interior
 
 
 def program(seed: int, *, diagonal: bool = False):

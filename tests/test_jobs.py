@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from curation.jobs import Job, _write, cancel_job, latest_job, read_job, start_features_job
-from curation.pool.readers import read_pool
-from curation.processes import is_running, mark_of
+from curation.dashboard.jobs import Job, _write, cancel_job, latest_job, read_job, start_features_job
+from curation.pool.readers.read import read_pool
 from curation.representation.features_file import read_features
+from curation.system.processes import is_running, mark_of
 from tests.tiny_models import save_model
 
 
@@ -126,9 +126,9 @@ def test_a_worker_is_told_from_a_later_process_of_its_number(pool):
     opened = read_pool(pool).pool
     job = start_features_job(pool, opened.fingerprint, model="fit")
     try:
-        assert is_running(job.pid, mark=job.process, words=("curation.jobs", job.job_id))
-        assert not is_running(job.pid, mark="another boot:1", words=("curation.jobs", job.job_id))
-        assert not is_running(job.pid, mark=job.process, words=("curation.jobs", "another-job"))
+        assert is_running(job.pid, mark=job.process, words=("curation.dashboard.jobs", job.job_id))
+        assert not is_running(job.pid, mark="another boot:1", words=("curation.dashboard.jobs", job.job_id))
+        assert not is_running(job.pid, mark=job.process, words=("curation.dashboard.jobs", "another-job"))
     finally:
         cancel_job(job.job_id)
         os.waitpid(job.pid, 0)

@@ -24,10 +24,10 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from typer.testing import CliRunner
 
-from curation.cli import app
+from curation.cli.app import app
 from curation.errors import ExportError, SignatureError
-from curation.signing import KEY, normal_public, private_key, public_hex
-from curation.signoff import export_signed, sign_batch, verify_batch
+from curation.review.signing_key import KEY, normal_public, private_key, public_hex
+from curation.review.signoff import export_signed, sign_batch, verify_batch
 from tests.test_signoff import batch_id, desk, pairs, reviewed, solved  # noqa: F401
 
 

@@ -14,15 +14,15 @@ from typing import Any
 
 import pytest
 
-from curation.audit import save_batch
-from curation.batch import SIGNATURE, read_batch, read_criterion, read_selected
-from curation.handback import import_labels
-from curation.handover import record_batch
-from curation.pipeline import load_pool, prepare, solve
-from curation.review.store import open_store
+from curation.batch.folder import SIGNATURE, read_batch, read_criterion, read_selected
+from curation.batch.records import save_batch
+from curation.exchange.receive import import_labels
+from curation.review.register import record_batch
+from curation.review.signing_key import KEY
+from curation.review.signoff import export_signed, sign_batch, verify_batch
+from curation.review.store.store import open_store
+from curation.run.solve import load_pool, prepare, solve
 from curation.settings import DesignSettings, SpaceSettings
-from curation.signing import KEY
-from curation.signoff import export_signed, sign_batch, verify_batch
 from tests.pools import demo_pool
 
 pytestmark = pytest.mark.slow

@@ -20,19 +20,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from curation.audit import save_batch
-from curation.batch import read_batch
-from curation.exchange_formats.answers import GRADED
-from curation.exchange_formats.assignment import parse_annotators
-from curation.exchange_formats.common import decode_side
-from curation.handback import export_trl, import_labels
-from curation.handover import record_batch
-from curation.pipeline import load_pool, prepare, solve
+from curation.batch.answers import GRADED
+from curation.batch.folder import read_batch
+from curation.batch.presentation import decode_side
+from curation.batch.records import save_batch
+from curation.exchange.assignment import parse_annotators
+from curation.exchange.receive import export_trl, import_labels
 from curation.pool.labels import graded_outcome
-from curation.review.store import open_store
+from curation.review.register import record_batch
+from curation.review.signing_key import KEY
+from curation.review.signoff import export_signed, sign_batch
+from curation.review.store.store import open_store
+from curation.run.solve import load_pool, prepare, solve
 from curation.settings import DesignSettings, SpaceSettings
-from curation.signing import KEY
-from curation.signoff import export_signed, sign_batch
 from tests.pools import ROOT, demo_pool
 from tests.test_graded_answers import BAD, parts, seen, truth
 from tests.trl_step import train_one_step

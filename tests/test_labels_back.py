@@ -11,19 +11,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from curation.batch import read_batch, read_criterion, read_selected
+from curation.batch.folder import read_batch, read_criterion, read_selected
+from curation.batch.presentation import decode_side
 from curation.errors import BatchError, CurationError, ExportError, ImportLabelsError
-from curation.exchange_formats.common import decode_side
-from curation.exchange_formats.trl import preferences
-from curation.handback import earlier_batches, export_trl, import_labels, label_report, realised_information
-from curation.handover import export_batch, record_batch
+from curation.exchange.receive import earlier_batches, export_trl, import_labels, label_report, realised_information
+from curation.exchange.trl import preferences
 from curation.insight.agreement import label_quality
 from curation.insight.rater_agreement import krippendorff_alpha
-from curation.pipeline import load_pool, prepare, solve
 from curation.pool.labels import Label
 from curation.pool.schema import Pool
 from curation.representation.features_file import read_features, write_features
-from curation.review.store import Store, open_store
+from curation.review.register import export_batch, record_batch
+from curation.review.store.store import Store, open_store
+from curation.run.solve import load_pool, prepare, solve
 from curation.settings import DesignSettings, SpaceSettings
 
 SPACE = SpaceSettings(dim=6)
@@ -34,7 +34,7 @@ BUDGET = 12
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """A pool of twenty prompts with features, a batch of twelve labels (two of them repeats), all approved."""
-    from curation.audit import save_batch
+    from curation.batch.records import save_batch
 
     folder = tmp_path_factory.mktemp("labels")
     rng = np.random.default_rng(0)
@@ -366,7 +366,7 @@ def test_the_next_batch_goes_on_from_the_labelled_pairs_and_buys_none_twice(
     prepared = prepare(pool, made["features"], space=SPACE, device="cpu", fitted=earlier.space)
     settings = DesignSettings(budget=BUDGET, ridge=0.1)
     solved = solve(prepared, settings, earlier=earlier)
-    from curation.audit import pair_labels, save_batch, solved_identity
+    from curation.batch.records import pair_labels, save_batch, solved_identity
 
     chosen = {row[3] for row in pair_labels(pool, solved, solved.batch.pairs)}
     assert not chosen & set(bought)

@@ -11,20 +11,20 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from curation.again import design_again, labelled_batches, lesson, pilot_labels, plan_pilot
-from curation.audit import solved_identity
-from curation.batch import read_batch
-from curation.cli import main
+from curation.batch.folder import read_batch
+from curation.batch.presentation import decode_side, sheet_original
+from curation.batch.records import solved_identity
+from curation.cli.app import main
 from curation.errors import DesignError
-from curation.exchange_formats.common import decode_side, sheet_original
-from curation.handback import earlier_batches, import_labels
-from curation.handover import export_batch
+from curation.exchange.receive import earlier_batches, import_labels
 from curation.insight.learning_rule import Bets
-from curation.pipeline import load_pool, prepare, solve
 from curation.representation.features_file import write_features
-from curation.review.store import Store, open_store
+from curation.review.again import design_again, labelled_batches, lesson, pilot_labels, plan_pilot
+from curation.review.register import export_batch
+from curation.review.store.store import Store, open_store
+from curation.run.solve import load_pool, prepare, solve
+from curation.run.taught import learn_from
 from curation.settings import DesignSettings, SpaceSettings
-from curation.taught import learn_from
 
 SPACE = SpaceSettings(dim=12, length=False)
 HEAVY = Bets(ridges=((-1.0, 30.0), (-0.5, 10.0)))
@@ -61,7 +61,7 @@ def label(world: dict[str, Any], store: Store, folder: Path, *, seed: int = 0, t
     """Approve, export, answer by Bradley and Terry on the planted quality, import."""
     batch = read_batch(folder)
     rng = np.random.default_rng(seed)
-    from curation.handover import record_batch
+    from curation.review.register import record_batch
 
     record_batch(store, batch, who="ana")
     store.decide_many(batch.batch_id, [r["pair_id"] for r in batch.records], "approve", who="ana")

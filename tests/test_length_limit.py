@@ -12,18 +12,18 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from curation.audit import LATER, pair_labels, save_batch, solved_identity
-from curation.batch import read_batch, read_selected
-from curation.constraints import length_differences
+from curation.batch.folder import read_batch, read_selected
+from curation.batch.records import LATER, pair_labels, save_batch, solved_identity
+from curation.dashboard.view import View, view_from_query
 from curation.errors import DesignError
-from curation.handback import information_of
-from curation.handover import record_batch
-from curation.pipeline import Solved, load_pool, prepare, solve, summary
+from curation.exchange.receive import information_of
 from curation.representation.features_file import write_features
-from curation.review.store import open_store
-from curation.session import View, view_from_query
+from curation.review.register import record_batch
+from curation.review.store.store import open_store
+from curation.review.topup import top_up
+from curation.run.constraints import length_differences
+from curation.run.solve import Solved, load_pool, prepare, solve, summary
 from curation.settings import DesignSettings, SpaceSettings
-from curation.topup import top_up
 from tests.test_command_line import run
 
 SPACE = SpaceSettings(dim=6, length=False)

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from curation.design.criterion import make_criterion
-from curation.design.feasible import make_feasible
 from curation.design.geometry import Geometry
-from curation.design.newton import newton
+from curation.design.sets.feasible import make_feasible
+from curation.design.solvers.newton import newton
 from curation.insight.length_share import LengthShare, length_share, sentence_of_batch
 from tests.builders import random_fisher
 

@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import delete
 
 from curation.errors import StoreError
-from curation.review.live import LiveDecisions
-from curation.review.store import Store
-from curation.review.tables import DecisionRow
+from curation.review.store.live import LiveDecisions
+from curation.review.store.store import Store
+from curation.review.store.tables import DecisionRow
 from tests.test_store import BATCH, store  # noqa: F401
 
 KEYS = [f"{n:016x}" for n in range(12)]

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from curation.design.baselines import baselines, sequential
 from curation.design.criterion import make_criterion
-from curation.design.exchange import exact
-from curation.design.feasible import make_feasible
-from curation.design.frank_wolfe import frank_wolfe
 from curation.design.geometry import Geometry
-from curation.design.limits import Limits, MeanLimit
-from curation.design.linear import least_mean
-from curation.design.newton import newton
-from curation.design.sampling import paper, sample
+from curation.design.rules import baselines, sequential
+from curation.design.selection.sampling import paper, sample
+from curation.design.selection.swaps import exact
+from curation.design.sets.feasible import make_feasible
+from curation.design.sets.limits import Limits, MeanLimit
+from curation.design.sets.linear import least_mean
+from curation.design.solvers.frank_wolfe import frank_wolfe
+from curation.design.solvers.newton import newton
 from curation.errors import DesignError
 from curation.insight.explain import best_replacement, scores
 from tests.builders import explicit_vectors, random_fisher, random_geometry

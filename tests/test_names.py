@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import insert
 
 from curation.errors import StoreError
-from curation.review.names import LONGEST, look, person_name, shown
-from curation.review.store import Store, open_store
-from curation.review.tables import EventRow, PersonRow
+from curation.review.store.names import LONGEST, look, person_name, shown
+from curation.review.store.store import Store, open_store
+from curation.review.store.tables import EventRow, PersonRow
 from tests.test_store import BATCH, fill
 
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from curation.design.criterion import make_criterion
-from curation.design.feasible import make_feasible
 from curation.design.geometry import Geometry
-from curation.design.newton import newton
-from curation.design.prices import prices
+from curation.design.sets.feasible import make_feasible
+from curation.design.sets.prices import prices
+from curation.design.solvers.newton import newton
 from tests.builders import assert_feasible, conic_optimum, random_case, random_fisher, random_geometry
 
 SPREADS = ("free", "balanced", "capped")

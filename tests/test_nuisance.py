@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curation.backtest import Options, read, run_backtest, write
+from curation.backtest.arena import half_of, make_arena
+from curation.backtest.nuisance import markdown_density, nuisance_columns, without
+from curation.backtest.run import Options, read, run_backtest, write
 from curation.errors import CurationError
-from curation.insight.backtest_arena import half_of, make_arena
-from curation.insight.nuisance import markdown_density, nuisance_columns, without
 from curation.pool.schema import Pool, PoolFile, Prompt, Response, Truth
 from curation.representation.features_file import FeatureTable
 from curation.settings import DesignSettings, SpaceSettings

@@ -20,16 +20,25 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 import pytest
 
-from curation.arrays import ArraysError, load_arrays
-from curation.batch import CRITERION, MANIFEST, RECORDS, SELECTED, SPACE, read_batch, read_criterion, read_information
-from curation.batch_shape import check_signature
-from curation.columns import check_parquet, unpacked_bytes
+from curation.batch.folder import (
+    CRITERION,
+    MANIFEST,
+    RECORDS,
+    SELECTED,
+    SPACE,
+    read_batch,
+    read_criterion,
+    read_information,
+)
+from curation.batch.shape import check_signature
 from curation.errors import LONGEST, BatchError, CurationError, PoolError, SignatureError
-from curation.exchange_formats.incoming import read_labels
-from curation.pool.readers import read_pool
-from curation.pool.readers_common import response_ids
-from curation.pool.storage import canonical_table
+from curation.exchange.incoming import read_labels
+from curation.pool.files.storage import canonical_table
+from curation.pool.readers.common import response_ids
+from curation.pool.readers.read import read_pool
 from curation.representation.space import Space
+from curation.system.arrays import ArraysError, load_arrays
+from curation.system.columns import check_parquet, unpacked_bytes
 from tests.fuzz.world import World, make
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -283,7 +292,9 @@ def in_room(code: str, *given: str, room: int = 3 << 30) -> str:
         "import resource\nused = int(open('/proc/self/statm').read().split()[0]) * 4096\n"
         f"resource.setrlimit(resource.RLIMIT_AS, (used + {room}, used + {room}))\n"
     )
-    imports = "import sys\nfrom curation.errors import CurationError\nfrom curation.pool.readers import read_pool\n"
+    imports = (
+        "import sys\nfrom curation.errors import CurationError\nfrom curation.pool.readers.read import read_pool\n"
+    )
     done = subprocess.run(
         [sys.executable, "-c", imports + limits + code, *given], capture_output=True, text=True, cwd=ROOT
     )

@@ -15,16 +15,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from curation.audit import save_batch, solved_identity
-from curation.backtest import Options, options_of
-from curation.batch import read_batch
-from curation.design.sampling import Batch
-from curation.pipeline import Solved, prepare, solve
+from curation.backtest.run import Options, options_of
+from curation.batch.folder import read_batch
+from curation.batch.records import save_batch, solved_identity
+from curation.design.selection.sampling import Batch
 from curation.pool.schema import Pool, Prompt, Response
 from curation.representation.features_file import write_features
 from curation.representation.space import Space
+from curation.review.topup import settings_of
+from curation.run.solve import Solved, prepare, solve
 from curation.settings import PRESETS, DesignSettings, SpaceSettings, kept_design, kept_space
-from curation.topup import settings_of
 
 OLD: dict[str, Any] = {"ridge": 30.0, "ridge_kind": "relative", "prior_power": 0.0, "spread": "auto"}  # of 0.2.0
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from curation.errors import ExportError
-from curation.exchange_formats.export import FORMATS
+from curation.exchange.export import FORMATS
 from tests.test_exchange_formats import record, write
 
 PLACES: dict[str, dict[str, Any]] = {
@@ -60,8 +60,8 @@ def test_plain_texts_have_no_notes(tmp_path: Path, to: str) -> None:
 
 
 def test_the_command_line_prints_notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    from curation import handover
-    from curation.cli import main
+    from curation.cli.app import main
+    from curation.review import register as handover
 
     def told(folder: Any, **given: Any) -> dict[str, Any]:
         return {"rows": 1, "pairs": 1, "left_out": {}, "also_written": [], "notes": ["1 pairs"], "annotators": {}}

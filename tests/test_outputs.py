@@ -17,19 +17,20 @@ import numpy as np
 import pytest
 import typer
 
-from curation import cli, signoff
-from curation.audit import save_batch
-from curation.batch import FILES, SIGNATURE, read_batch
-from curation.cli_outputs import Guarded, outputs_of
+from curation.batch.folder import FILES, SIGNATURE, read_batch
+from curation.batch.records import save_batch
+from curation.cli import app as cli
+from curation.cli.kinds import BATCH, SYNTHETIC, BatchKind, FileKind
+from curation.cli.writes import Guarded, outputs_of
 from curation.errors import BatchError, CurationError
-from curation.handover import record_batch
-from curation.output_kinds import BATCH, SYNTHETIC, BatchKind, FileKind
-from curation.pipeline import load_pool, prepare, solve
 from curation.representation.features_file import write_features
-from curation.review.store import open_store
+from curation.review import signoff
+from curation.review.register import record_batch
+from curation.review.signing_key import KEY
+from curation.review.signoff import sign_batch, verify_batch
+from curation.review.store.store import open_store
+from curation.run.solve import load_pool, prepare, solve
 from curation.settings import DesignSettings, SpaceSettings
-from curation.signing import KEY
-from curation.signoff import sign_batch, verify_batch
 
 INPUTS = {
     "pool",
@@ -160,7 +161,7 @@ def forced(name: str) -> list[list[str]]:
 
 @pytest.mark.parametrize(("name", "option"), OUTPUTS)
 def test_no_output_may_be_an_input_or_lie_in_a_batch_or_be_the_database(name: str, option: str, place: Path) -> None:
-    from curation.outputs import database_files
+    from curation.system.outputs import database_files
 
     open_store().close()
     harm = [

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from curation.bug_log import errors_log, sentence
+from curation.dashboard.view import View, allowed_path, pool_path, read_query, view_from_query
 from curation.errors import PoolError
 from curation.pool.pair_lists import read_pair_list
 from curation.pool.schema import Pool, Prompt, Response
-from curation.session import View, allowed_path, pool_path, read_query, view_from_query
 from curation.settings import LABELS_MOST, OVERLAP_MOST, SEED_MOST
+from curation.system.bug_log import errors_log, sentence
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -137,7 +137,7 @@ def test_whatever_the_library_raises_a_page_says_a_sentence_and_the_log_says_all
         raise error
 
     monkeypatch.setattr("curation.pool.checks.pool_report", fails)
-    monkeypatch.setattr("curation.session.list_pools", fails)
+    monkeypatch.setattr("curation.dashboard.view.list_pools", fails)
     app = opened()
     assert not app.exception
     told = words(app)

@@ -11,15 +11,15 @@ import torch
 from scipy.special import expit
 
 from curation.design import geometry as module
-from curation.design.baselines import rule_weights, sequential
 from curation.design.certificate import certify
 from curation.design.criterion import make_criterion
-from curation.design.exchange import exact
 from curation.design.factors import ATTENUATION, graded_information, nuisance_variance, pair_factor
-from curation.design.feasible import make_feasible
-from curation.design.frank_wolfe import frank_wolfe
 from curation.design.geometry import Geometry
-from curation.design.newton import newton
+from curation.design.rules import rule_weights, sequential
+from curation.design.selection.swaps import exact
+from curation.design.sets.feasible import make_feasible
+from curation.design.solvers.frank_wolfe import frank_wolfe
+from curation.design.solvers.newton import newton
 from curation.errors import DesignError
 from curation.insight.coverage import coverage
 from curation.insight.explain import best_replacement, explain

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from curation.pipeline import load_pool
 from curation.pool.schema import pair_id
+from curation.run.solve import load_pool
 
 JOINED = ("a", "a\x1fb", "b", "c")  # "a|a" + "b" and "a" + "a|b" are one text once joined
 

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from curation.errors import PoolError
-from curation.parquet_footer import declared_values
-from curation.pool.readers import read_pool
+from curation.pool.readers.read import read_pool
+from curation.system.parquet_footer import declared_values
 
 DAMAGED = Path(__file__).parent / "data" / "damaged" / "histogram.parquet"  # one byte of a size statistic was changed
 

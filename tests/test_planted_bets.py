@@ -10,11 +10,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from curation.backtest import run_plan
-from curation.insight.backtest import Plan, Rule
-from curation.insight.backtest_arena import Arena, make_arena
+from curation.backtest.arena import Arena, make_arena
+from curation.backtest.run import run_plan
+from curation.backtest.split import Plan, Rule
+from curation.backtest.suite_report import label_multiple, standings
 from curation.insight.learning_rule import Bets
-from curation.insight.suite_report import label_multiple, standings
 from curation.pool.schema import Pool, Prompt, Response, Truth
 from curation.representation.features_file import FeatureTable
 from curation.settings import PRESETS, DesignSettings, SpaceSettings

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from curation.charts.policy import frontier, win_rates
 from curation.errors import CurationError
 from curation.experiments.curate import choose, features_of, make_pool
 from curation.experiments.generate import generate, log_probabilities, sequence_kl
@@ -22,11 +23,10 @@ from curation.experiments.hh import dialogues, pooled
 from curation.experiments.hh import test_settings as hh_settings
 from curation.experiments.imdb import preference_rows, read_reviews
 from curation.experiments.policy import read_result
-from curation.experiments.policy_figures import frontier, win_rates
 from curation.experiments.rewards import fit_preference, fit_sentiment
 from curation.experiments.stages import Stages
 from curation.experiments.training import PLAIN, SmallModel, Training, load_model, make_small_model, run_dpo
-from curation.pipeline import load_pool
+from curation.run.solve import load_pool
 from curation.settings import DesignSettings, SpaceSettings
 from tests.pools import demo_pool, real_pool
 

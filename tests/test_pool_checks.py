@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from curation.errors import PoolError
 from curation.pool.checks import FEW, NEAR, _few_similar, _similar, near_duplicates, pool_report, shared_texts
-from curation.pool.readers import read_pool
+from curation.pool.readers.read import read_pool
 from curation.pool.schema import Pool, Prompt, Response
 from tests.pools import real_pool
 

@@ -13,9 +13,9 @@ import openpyxl
 import pytest
 
 from curation.errors import PoolError
-from curation.insight.text_health import text_findings
+from curation.health.texts import text_findings
 from curation.pool.checks import pool_report
-from curation.pool.readers import asks_for_columns, read_pool
+from curation.pool.readers.read import asks_for_columns, read_pool
 from curation.pool.reading import as_first_read, keep_reading
 
 ROWS: list[dict[str, Any]] = [{"prompt": f"Q{n}?", "chosen": f"good {n}", "rejected": f"bad {n}"} for n in range(5)]

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from curation.constraints import pool_limits
 from curation.design.geometry import Geometry
 from curation.errors import CurationError, DesignError, PoolError
 from curation.pool.limits import cost_parts, generator_groups, stratum_groups
 from curation.pool.schema import Pool, Prompt, Response
+from curation.run.constraints import pool_limits
 from curation.settings import DesignSettings, parse_quota, parse_quotas
 
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation.errors import PoolError
-from curation.pool.readers import read_pool
+from curation.pool.readers.read import read_pool
 
 TURNS = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "x"}]
 VALID: dict[str, dict[str, Any]] = {

@@ -20,8 +20,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation.errors import PoolError
-from curation.pool.readers import column_mapping_choices, detect_format, read_pool
-from curation.pool.readers_preference import TURN, parse_transcript, split_transcripts, transcript
+from curation.pool.readers.preference import TURN, parse_transcript, split_transcripts, transcript
+from curation.pool.readers.read import column_mapping_choices, detect_format, read_pool
 from curation.pool.schema import Pool, PoolFile, content_id
 
 Rows = list[dict[str, Any]]

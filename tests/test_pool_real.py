@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from curation.errors import PoolError
-from curation.pool.readers import read_pool
-from curation.pool.readers_preference import split_transcripts, transcript
+from curation.pool.files.storage import replaced, write_pool, write_rejects
+from curation.pool.readers.preference import split_transcripts, transcript
+from curation.pool.readers.read import read_pool
 from curation.pool.schema import Pool, content_id, prompt_text
-from curation.pool.storage import replaced, write_pool, write_rejects
 from tests.pools import real_pool
 
 Rows = list[dict[str, Any]]

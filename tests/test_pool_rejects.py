@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation.errors import PoolError
-from curation.pool.readers import column_mapping_choices, detect_format, read_pool
-from curation.pool.storage import write_rejects
+from curation.pool.files.storage import write_rejects
+from curation.pool.readers.read import column_mapping_choices, detect_format, read_pool
 
 TWO = [{"response_id": "r0", "text": "a"}, {"response_id": "r1", "text": "b"}]
 GOOD = {"prompt": "x", "responses": TWO}

@@ -15,12 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from curation.errors import PoolError
-from curation.exchange_formats.trl import preferences
+from curation.exchange.trl import preferences
+from curation.pool.files.storage import write_pool
 from curation.pool.labels import Label
 from curation.pool.messages import prompt_text
-from curation.pool.readers import parse_mapping, read_pool
+from curation.pool.readers.read import parse_mapping, read_pool
 from curation.pool.schema import PoolFile, content_id
-from curation.pool.storage import write_pool
 from curation.representation.features_file import write_features
 from tests.test_command_line import records, run, solve
 

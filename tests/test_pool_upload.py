@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from curation.pool.readers import read_pool
+from curation.pool.readers.read import read_pool
 from tests.test_dashboard import browser, server
 from tests.waiting import reads, settle, until
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.optimize import linprog
 
-from curation.design.quadratic import Polytope, solve_quadratic
+from curation.design.programs.quadratic import Polytope, solve_quadratic
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,13 @@ import pytest
 import torch
 import zstandard
 
-from curation.batch import CRITERION, read_criterion
+from curation.batch.folder import CRITERION, read_criterion
+from curation.dashboard.view import allowed_path
 from curation.errors import CurationError
-from curation.pipeline import load_pool
-from curation.pool.lines import EXPANSION_FLOOR
+from curation.pool.files.lines import EXPANSION_FLOOR
 from curation.representation.models import load_model
 from curation.representation.space import Space
-from curation.session import allowed_path
+from curation.run.solve import load_pool
 
 ROOT = Path(__file__).resolve().parent.parent
 ROW = json.dumps(
@@ -60,7 +60,7 @@ def test_a_file_that_expands_beyond_the_limit_is_refused_before_it_fills_memory(
     assert bomb.stat().st_size < EXPANSION_FLOOR / 100
     code = (
         "import resource, sys\n"
-        "from curation.errors import CurationError\nfrom curation.pipeline import load_pool\n"
+        "from curation.errors import CurationError\nfrom curation.run.solve import load_pool\n"
         "start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "try:\n    load_pool(sys.argv[1])\nexcept CurationError as error:\n    print(error)\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start)\n"

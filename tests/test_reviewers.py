@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from curation.errors import StoreError
-from curation.review.store import open_store
+from curation.review.store.store import open_store
 from tests.test_store import BATCH, fill
 
 pytestmark = pytest.mark.slow

@@ -11,14 +11,15 @@ from typing import Any
 
 import pytest
 
-from curation import handover, signoff
-from curation.audit import batch_seed, check_ids, folder_identity
-from curation.batch import SIGNATURE, read_batch
+from curation.batch.folder import SIGNATURE, read_batch
+from curation.batch.records import batch_seed, check_ids, folder_identity
 from curation.errors import BatchError, CurationError, ExportError, SignatureError, StoreError
-from curation.handback import export_trl
-from curation.handover import decide_from_file, export_batch, record_batch
-from curation.review.store import Store, open_store
-from curation.signoff import export_signed, sign_batch, verify_batch
+from curation.exchange.receive import export_trl
+from curation.review import register as handover
+from curation.review import signoff
+from curation.review.register import decide_from_file, export_batch, record_batch
+from curation.review.signoff import export_signed, sign_batch, verify_batch
+from curation.review.store.store import Store, open_store
 from tests.test_signoff import batch_id, desk, edit, pairs, reviewed, solved  # noqa: F401
 
 # A1: exports ------------------------------------------------------------------------------------------------------
@@ -372,8 +373,8 @@ def test_two_batches_of_the_same_settings_have_one_id_and_the_same_records_and_k
     solved: Path,  # noqa: F811
     tmp_path: Path,
 ) -> None:
-    from curation.audit import save_batch
-    from curation.pipeline import load_pool, prepare, solve
+    from curation.batch.records import save_batch
+    from curation.run.solve import load_pool, prepare, solve
     from curation.settings import DesignSettings, SpaceSettings
 
     pool = load_pool(solved.parent / "pool.jsonl").pool
@@ -405,7 +406,7 @@ def test_nothing_that_goes_out_decodes_the_sides(sent: Any) -> None:
     import hashlib
     from itertools import permutations
 
-    from curation.exchange_formats.common import decode_side
+    from curation.batch.presentation import decode_side
 
     batch, rows, _, _ = sent
     known = {str(value) for row in rows for name, value in row.items() if name not in ("prompt", "left", "right")}
@@ -426,7 +427,7 @@ def test_nothing_that_goes_out_decodes_the_sides(sent: Any) -> None:
 
 
 def test_order_and_ids_depend_on_the_key_alone(sent: Any, tmp_path: Path) -> None:
-    from curation.exchange_formats.common import ExportHeader, present
+    from curation.batch.presentation import ExportHeader, present
 
     batch = sent[0]
 
@@ -450,7 +451,7 @@ def test_exports_of_a_twin_folder_use_the_key_that_was_recorded_and_come_back(se
     export_batch(tmp_path / "twin", to="jsonl", out=tmp_path / "u.jsonl", who="bea", store=store)
     again = [json.loads(line) for line in (tmp_path / "u.jsonl").read_text().splitlines()]
     assert [(row["left_id"], row["left"]) for row in again] == [(row["left_id"], row["left"]) for row in rows]
-    from curation.handback import import_labels
+    from curation.exchange.receive import import_labels
 
     (tmp_path / "answers.jsonl").write_text(
         "".join(json.dumps({**row, "preference": "left", "annotator": "eve"}) + "\n" for row in rows)

@@ -11,20 +11,20 @@ from typing import Any
 
 import pytest
 
-from curation.backtest import imported_answers
-from curation.batch import read_batch
-from curation.cli import main
+from curation.backtest.arena import BacktestError
+from curation.backtest.run import imported_answers
+from curation.batch.folder import read_batch
+from curation.cli.app import main
 from curation.errors import CurationError, ExportError, StoreError
+from curation.exchange.receive import export_trl, import_labels, label_report
+from curation.exchange.second_rater import estimate, judge_cache, rate
 from curation.experiments.judge import EndpointJudge
-from curation.handback import export_trl, import_labels, label_report
-from curation.handover import export_batch
-from curation.insight.backtest_arena import BacktestError
 from curation.insight.judged import second_raters
 from curation.insight.rater_agreement import gwet_ac1
 from curation.pool.labels import JUDGE, SETTLED, Label
 from curation.pool.schema import prompt_text
-from curation.review.store import Store
-from curation.second_rater import estimate, judge_cache, rate
+from curation.review.register import export_batch
+from curation.review.store.store import Store
 from tests.sign_off_page import approved_sign_off
 from tests.test_labels_back import exported, made, store  # noqa: F401
 from tests.test_policy_judge import Endpoint, endpoint  # noqa: F401

@@ -12,10 +12,10 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from curation.errors import StoreError
-from curation.review import chain
-from curation.review.connection import database_url
-from curation.review.failures import in_words, passing
-from curation.review.store import open_store
+from curation.review.store import chain
+from curation.review.store.connection import database_url
+from curation.review.store.failures import in_words, passing
+from curation.review.store.store import open_store
 from tests.conftest import new_database
 from tests.test_store import BATCH, POOL, fill
 

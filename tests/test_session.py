@@ -11,10 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation.errors import PoolError
-from curation.queue import Filter, decision_words, next_pair, review_queue
-from curation.review.store import open_store
-from curation.session import (
+from curation.dashboard.view import (
     View,
     allowed_path,
     default_budget,
@@ -25,6 +22,9 @@ from curation.session import (
     stem,
     view_from_query,
 )
+from curation.errors import PoolError
+from curation.review.queue import Filter, decision_words, next_pair, review_queue
+from curation.review.store.store import open_store
 from curation.settings import DEFAULT_DESIGN, DEFAULT_SPACE, PRESETS
 
 

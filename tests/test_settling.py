@@ -11,20 +11,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from curation.batch import read_batch, read_selected
-from curation.cli import main
+from curation.batch.folder import read_batch, read_selected
+from curation.cli.app import main
+from curation.cli.kinds import EXPORT
 from curation.errors import BatchError, CurationError, StoreError
-from curation.exchange_formats.training_files import COLUMNS, dataset_card
-from curation.exchange_formats.trl import preferences
-from curation.handback import earlier_batches, export_trl, label_report
-from curation.handover import export_batch, record_batch
-from curation.output_kinds import EXPORT
+from curation.exchange.receive import earlier_batches, export_trl, label_report
+from curation.exchange.training_files import COLUMNS, dataset_card
+from curation.exchange.trl import preferences
 from curation.pool.labels import MUCH, SETTLED, SLIGHTLY, Label, in_force, people_only
 from curation.representation.features_file import read_features
-from curation.review.store import Store, open_store
-from curation.settling import settle
-from curation.signing import KEY
-from curation.signoff import sign_batch, verify_batch
+from curation.review.register import export_batch, record_batch
+from curation.review.settling import settle
+from curation.review.signing_key import KEY
+from curation.review.signoff import sign_batch, verify_batch
+from curation.review.store.store import Store, open_store
 from tests.sign_off_page import approved_sign_off
 from tests.test_concurrency import at_once, errors, stores
 from tests.test_labels_back import SPACE, made  # noqa: F401

@@ -15,15 +15,15 @@ from typing import Any
 
 import pytest
 
-from curation.audit import check_ids
-from curation.batch import read_batch
+from curation.batch.folder import read_batch
+from curation.batch.presentation import decode_side
+from curation.batch.records import check_ids
 from curation.errors import ExportError, StoreError
-from curation.exchange_formats.common import decode_side
-from curation.handback import import_labels
-from curation.handover import export_batch, record_batch
-from curation.review.store import Store, open_store
-from curation.signing import KEY
-from curation.signoff import export_signed, verify_batch
+from curation.exchange.receive import import_labels
+from curation.review.register import export_batch, record_batch
+from curation.review.signing_key import KEY
+from curation.review.signoff import export_signed, verify_batch
+from curation.review.store.store import Store, open_store
 
 KEPT = Path(__file__).parent / "data" / "signed-0.2.0"
 PUBLIC = (KEPT / "public_key.txt").read_text()

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from curation.pool.readers import read_pool
+from curation.pool.readers.read import read_pool
 from curation.pool.schema import prompt_text
-from curation.review.store import open_store
+from curation.review.store.store import open_store
 from tests.browser import FLAGS, executable
 from tests.openid_provider import ADMIN, REVIEWER, STRANGER, UNVERIFIED, provider, write_secrets
 from tests.pools import demo_pool

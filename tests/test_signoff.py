@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from curation.audit import save_batch
-from curation.batch import SIGNATURE, check_target, read_batch
+from curation.batch.folder import SIGNATURE, check_target, read_batch
+from curation.batch.records import save_batch
 from curation.errors import BatchError, ExportError, SignatureError, StoreError
-from curation.handover import record_batch
-from curation.pipeline import load_pool, prepare, solve
 from curation.representation.features_file import write_features
-from curation.review.store import Store, open_store
+from curation.review.register import record_batch
+from curation.review.signing_key import KEY, private_key, public_hex
+from curation.review.signoff import SELF_SIGN, checklist, export_signed, sign_batch, verify_batch
+from curation.review.store.store import Store, open_store
+from curation.run.solve import load_pool, prepare, solve
 from curation.settings import DesignSettings, SpaceSettings
-from curation.signing import KEY, private_key, public_hex
-from curation.signoff import SELF_SIGN, checklist, export_signed, sign_batch, verify_batch
 
 
 @pytest.fixture(scope="module")
@@ -260,7 +260,7 @@ def _tamperings(store: Store, folder: Path) -> dict[str, tuple[tuple[str, tuple[
 )  # fmt: skip
 def test_rows_changed_behind_the_stores_back_are_found(desk: Any, tmp_path: Path, name: str) -> None:
     folder, store = desk
-    from curation.handover import export_batch
+    from curation.review.register import export_batch
 
     export_batch(folder, to="csv", out=tmp_path / "x.csv", store=store)
     sign_batch(folder, who="cat", store=store)
@@ -273,7 +273,7 @@ def test_rows_changed_behind_the_stores_back_are_found(desk: Any, tmp_path: Path
 
 def test_a_chain_made_anew_from_changed_decisions_loses_the_signed_head(desk: Any) -> None:
     """Who can write the database can make a chain that is whole; the signed head in the batch tells it from the first."""
-    from curation.review.chain import START, event_hash
+    from curation.review.store.chain import START, event_hash
 
     folder, store = desk
     sign_batch(folder, who="cat", store=store)
@@ -376,7 +376,7 @@ def test_roles_are_enforced_by_every_call_of_the_store(desk: Any) -> None:
 def test_an_old_store_gets_a_log_that_holds(desk: Any, tmp_path: Path) -> None:
     """Decisions and exports of a version without a log become its first events when the store is opened."""
     folder, store = desk
-    from curation.handover import export_batch
+    from curation.review.register import export_batch
 
     export_batch(folder, to="csv", out=tmp_path / "x.csv", store=store)
     store.close()

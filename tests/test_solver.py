@@ -7,13 +7,13 @@ import math
 import numpy as np
 import pytest
 
-from curation.bench import problem
+from curation.bench.solvers import problem
 from curation.design.certificate import certify
 from curation.design.criterion import make_criterion
-from curation.design.feasible import make_feasible
-from curation.design.frank_wolfe import frank_wolfe
 from curation.design.geometry import Geometry
-from curation.design.newton import newton
+from curation.design.sets.feasible import make_feasible
+from curation.design.solvers.frank_wolfe import frank_wolfe
+from curation.design.solvers.newton import newton
 from tests.test_design import fisher_of, graph
 
 
@@ -148,7 +148,7 @@ def test_prices_split_chosen_from_left_out():
     criterion = make_criterion(geometry, fisher_of(geometry), ridge=0.1)
     feasible = make_feasible(geometry, budget=12, spread="balanced")
     design = newton(criterion, feasible, tol=1e-9)
-    from curation.design.prices import prices
+    from curation.design.sets.prices import prices
 
     q = geometry.quadratic(criterion.at(geometry.information(design.weights)).root)
     threshold = prices(feasible, design.weights, q).threshold(feasible)

@@ -16,10 +16,10 @@ from alembic.migration import MigrationContext
 from sqlalchemy import CheckConstraint, inspect
 
 from curation.errors import StoreError
-from curation.review import connection
-from curation.review.decisions import new_decision, read_decisions_csv
-from curation.review.store import Store, open_store
-from curation.review.tables import Base
+from curation.review.store import connection
+from curation.review.store.decisions import new_decision, read_decisions_csv
+from curation.review.store.store import Store, open_store
+from curation.review.store.tables import Base
 
 BATCH, POOL = "b" * 16, "p" * 16
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curation.backtest import Options
-from curation.backtest_suite import find_entries, fitting, run_suite, suite_rules
+from curation.backtest.arena import make_arena
+from curation.backtest.run import Options
+from curation.backtest.suite import find_entries, fitting, run_suite, suite_rules
+from curation.backtest.suite_report import Ground, Standing, Suite, suite_lines
 from curation.errors import CurationError
-from curation.insight.backtest_arena import make_arena
 from curation.insight.clustered import Interval
-from curation.insight.suite_report import Ground, Standing, Suite, suite_lines
 from curation.settings import DesignSettings, SpaceSettings
 from tests.test_backtest import planted, write_features
 

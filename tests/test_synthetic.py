@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from curation.charts.synthetic import gap_curves
 from curation.errors import CurationError
-from curation.experiments.figures import gap_curves
 from curation.experiments.synthetic import (
     CONTEXTUAL,
     DESIGNS,

@@ -13,17 +13,17 @@ from typing import Any
 
 import pytest
 
-from curation.batch import SIGNATURE, read_batch
+from curation.batch.folder import SIGNATURE, read_batch
 from curation.errors import CurationError, SignatureError, StoreError
-from curation.handback import import_labels
-from curation.handover import export_batch
-from curation.review.anchor import heads_file
-from curation.review.chain import START, event_hash
-from curation.review.log_check import NOT_COVERED
-from curation.review.store import Store, open_store
-from curation.review.tables import Base
-from curation.signing import private_key
-from curation.signoff import export_signed, sign_batch, verify_batch
+from curation.exchange.receive import import_labels
+from curation.review.register import export_batch
+from curation.review.signing_key import private_key
+from curation.review.signoff import export_signed, sign_batch, verify_batch
+from curation.review.store.anchor import heads_file
+from curation.review.store.chain import START, event_hash
+from curation.review.store.log_check import NOT_COVERED
+from curation.review.store.store import Store, open_store
+from curation.review.store.tables import Base
 from tests.test_signoff import batch_id, desk, edit, pairs, reviewed, solved  # noqa: F401
 
 MANUAL = Path(__file__).parent.parent / "docs" / "manual.md"
@@ -213,9 +213,9 @@ def test_an_export_after_the_signature_cannot_be_taken_out_of_the_log(done: Any,
 
 
 def test_labels_flipped_with_their_event_made_anew_are_found(done: Any) -> None:
-    from curation.review.label_store import labels_digest
-    from curation.review.row_hash import rows_hash
-    from curation.review.tables import LabelRow
+    from curation.review.store.labels import labels_digest
+    from curation.review.store.row_hash import rows_hash
+    from curation.review.store.tables import LabelRow
 
     folder, store = done
     edit(store, ("UPDATE labels SET outcome = CASE outcome WHEN 'a' THEN 'b' ELSE 'a' END", ()))
@@ -318,7 +318,7 @@ def test_a_new_workspace_at_the_place_of_an_old_one_is_a_note(desk: Any) -> None
         path.unlink()
     (folder / SIGNATURE).unlink()
     again = open_store(f"sqlite:///{store.place}")
-    from curation.handover import record_batch
+    from curation.review.register import record_batch
 
     record_batch(again, read_batch(folder), who="ana")
     again.decide_many(batch_id(folder), pairs(folder), "approve", who="bea")
@@ -332,7 +332,7 @@ def test_a_new_workspace_at_the_place_of_an_old_one_is_a_note(desk: Any) -> None
 def test_a_clock_that_was_set_back_is_noted(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
     from datetime import UTC, datetime, timedelta
 
-    from curation.review import chain
+    from curation.review.store import chain
 
     folder, store = desk
 
@@ -374,7 +374,7 @@ def test_a_log_of_either_database_holds_after_everything_and_tells_a_changed_row
     """What was hashed when it was written hashes to the same when it is read back, from SQLite and PostgreSQL."""
     from sqlalchemy import text
 
-    from curation.handover import record_batch
+    from curation.review.register import record_batch
 
     folder, _ = desk
     store = open_store(database)

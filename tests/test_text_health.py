@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation.insight import text_health
-from curation.insight.health import Finding
-from curation.insight.text_health import NamedText, duplicate_pairs, example_texts, text_findings
-from curation.insight.text_rules import ends_openly, ends_without_stop, loops, refuses, stopped_by_length
+from curation.health import texts as text_health
+from curation.health.finding import Finding
+from curation.health.text_rules import ends_openly, ends_without_stop, loops, refuses, stopped_by_length
+from curation.health.texts import NamedText, duplicate_pairs, example_texts, text_findings
 from curation.pool.checks import pool_report
 from curation.pool.pair_lists import pair_list_csv, read_pair_list
-from curation.pool.readers import read_pool
+from curation.pool.readers.read import read_pool
 from curation.pool.schema import Message, Pool, Prompt, Response
 from curation.pool.similar import similar_groups
 from tests.pools import demo_pool, real_pool

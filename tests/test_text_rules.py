@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation.insight.text_rules import LONG_WORDS, LOOPED, ends_openly, ends_without_stop, loops
+from curation.health.text_rules import LONG_WORDS, LOOPED, ends_openly, ends_without_stop, loops
 
 
 @pytest.mark.parametrize(

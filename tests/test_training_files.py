@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from curation.batch import read_batch
-from curation.cli import main
+from curation.batch.folder import read_batch
+from curation.cli.app import main
+from curation.cli.kinds import EXPORT
 from curation.errors import ExportError, OutputError
-from curation.exchange_formats.training_files import COLUMNS, dataset_card, write_training
-from curation.exchange_formats.trl import Preferences, preferences
-from curation.handback import export_trl, import_labels
-from curation.output_kinds import EXPORT
+from curation.exchange.receive import export_trl, import_labels
+from curation.exchange.training_files import COLUMNS, dataset_card, write_training
+from curation.exchange.trl import Preferences, preferences
 from curation.pool.labels import Label
-from curation.review.store import Store
+from curation.review.store.store import Store
 from tests.test_labels_back import exported, made, store, studio, winner, write  # noqa: F401
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from curation.batch import read_batch
-from curation.handback import export_trl, import_labels
-from curation.review.store import Store
+from curation.batch.folder import read_batch
+from curation.exchange.receive import export_trl, import_labels
+from curation.review.store.store import Store
 from tests.test_graded_answers import answered
 from tests.test_labels_back import exported, made, side, store, studio, winner, write  # noqa: F401
 from tests.trl_step import train_one_step

@@ -16,22 +16,22 @@ from typing import Any
 
 import pytest
 
-from curation.again import design_again, plan_pilot
-from curation.batch import read_batch
+from curation.batch.folder import read_batch
+from curation.dashboard.jobs import cancel_job, start_features_job, start_job
+from curation.dashboard.view import save_upload
 from curation.errors import StoreError
+from curation.exchange.receive import export_trl, import_labels
+from curation.exchange.second_rater import rate
 from curation.experiments.judge import EndpointJudge
-from curation.handback import export_trl, import_labels
-from curation.handover import decide_from_file, export_batch, record_batch, save_for_review
-from curation.jobs import cancel_job, start_features_job, start_job
-from curation.review.decisions import new_decision
-from curation.review.store import Store
-from curation.second_rater import rate
-from curation.session import save_upload
+from curation.review.again import design_again, plan_pilot
+from curation.review.register import decide_from_file, export_batch, record_batch, save_for_review
+from curation.review.settling import settle
+from curation.review.signing_key import KEY
+from curation.review.signoff import export_signed, sign_batch
+from curation.review.store.decisions import new_decision
+from curation.review.store.store import Store
+from curation.review.topup import carry_over, reject_and_replace, top_up
 from curation.settings import DesignSettings
-from curation.settling import settle
-from curation.signing import KEY
-from curation.signoff import export_signed, sign_batch
-from curation.topup import carry_over, reject_and_replace, top_up
 from tests.test_acts import desk, ids, solved  # noqa: F401
 
 CALLS: dict[str, Callable[[Any], Any]] = {
@@ -201,9 +201,9 @@ def attributes_of(function: Any) -> set[str]:
 
 
 SERVICE_READS = {
-    "curation.again.labelled_batches", "curation.again.lesson", "curation.handback.earlier_batches",
-    "curation.handback.label_report", "curation.checklist.checklist", "curation.handover.check_recorded",
-    "curation.handover.seeds_of", "curation.signoff.verify_batch", "curation.second_rater.estimate",
+    "curation.review.again.labelled_batches", "curation.review.again.lesson", "curation.exchange.receive.earlier_batches",
+    "curation.exchange.receive.label_report", "curation.review.checklist.checklist", "curation.review.register.check_recorded",
+    "curation.review.register.seeds_of", "curation.review.signoff.verify_batch", "curation.exchange.second_rater.estimate",
 }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from curation.review.store import Store, open_store
+from curation.review.store.store import Store, open_store
 from tests.pools import ROOT
 from tests.test_viewer import contents, files_of
 

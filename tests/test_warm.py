@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from curation.bench import generator, problem
+from curation.bench.solvers import generator, problem
 from curation.design.certificate import certify
 from curation.design.criterion import make_criterion
-from curation.design.feasible import make_feasible
 from curation.design.geometry import Geometry
-from curation.design.limits import Limits
-from curation.design.newton import newton
-from curation.design.warm import adapted
+from curation.design.sets.feasible import make_feasible
+from curation.design.sets.limits import Limits
+from curation.design.solvers.newton import newton
+from curation.design.solvers.warm import adapted
 
 SPREADS = ("free", "balanced", "capped")
 

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from curation.batch import read_batch
-from curation.cli import app
+from curation.batch.folder import read_batch
+from curation.cli.app import app
 from curation.errors import ImportLabelsError, PoolError, StoreError
-from curation.handback import import_labels
+from curation.exchange.receive import import_labels
 from curation.pool.labels import JUDGE, SETTLED, Label, in_force, people_only, reserved
 from curation.pool.pair_lists import pair_list_csv, read_pair_list
-from curation.review.decisions import read_decisions_csv
-from curation.review.store import Store
+from curation.review.store.decisions import read_decisions_csv
+from curation.review.store.store import Store
 from tests.test_labels_back import exported, made, store, studio, write  # noqa: F401
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
+from curation.backtest.misled import Misled
+from curation.backtest.report import Report
 from curation.charts.style import CATEGORIES, CEILING, DESIGN, FAINT, REJECT, UNIFORM, WARN, figure
-from curation.insight.backtest_report import Report
-from curation.insight.misled import Misled
 
 NAMES = {
     "design": "the design",

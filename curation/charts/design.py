@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from curation.charts.style import BATCH, CEILING, DESIGN, UNIFORM, WARN, figure, level_on_log, log_y
-from curation.design.baselines import Baseline
 from curation.design.result import Step
+from curation.design.rules import Baseline
 
 LABELS = {
     "uniform": "uniform (all pairs alike)",

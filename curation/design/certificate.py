@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from curation.design.criterion import Objective
-from curation.design.feasible import Feasible
+from curation.design.sets.feasible import Feasible
 
 
 @dataclass(frozen=True)

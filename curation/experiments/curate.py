@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from curation.backtest_draw import Drawer
-from curation.insight.backtest import Pick, Rule
+from curation.backtest.draw import Drawer
+from curation.backtest.split import Pick, Rule
 from curation.pool.schema import Pool, Prompt, Response
 from curation.representation.features_file import FeatureTable, read_features
 from curation.settings import PRESETS, DesignSettings, SpaceSettings
@@ -36,7 +36,7 @@ def make_pool(prompts: Sequence[str], responses: Sequence[Sequence[str]], *, nam
 
 def features_of(pool: Pool, model: Path | str, *, device: str, out: Path) -> FeatureTable:
     """Hidden states and log-probabilities of the SFT model on every candidate."""
-    from curation.pipeline import make_features
+    from curation.run.solve import make_features
 
     make_features(pool, out, model=str(model), device=device)
     return read_features(out, pool.ids(), pool_fingerprint=pool.fingerprint)
@@ -57,7 +57,7 @@ def choose(
 
 
 def _ends(pool: Pool, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    from curation.insight.backtest_arena import pair_ends
+    from curation.backtest.arena import pair_ends
 
     first, second, owner = (ends[pairs] for ends in pair_ends(pool))
     starts = pool.offsets()[owner]

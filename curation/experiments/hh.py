@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from curation.backtest.arena import make_arena, pair_ends
 from curation.experiments.curate import choose, features_of, make_pool
 from curation.experiments.generate import generate
 from curation.experiments.judge import Judge, ScorerJudge, win_rate
@@ -28,7 +29,6 @@ from curation.experiments.training import (
     run_dpo,
     sft_stage,
 )
-from curation.insight.backtest_arena import make_arena, pair_ends
 from curation.pool.schema import PoolFile
 from curation.settings import ABSOLUTE_RIDGE, DesignSettings, SpaceSettings
 

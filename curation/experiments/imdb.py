@@ -28,7 +28,7 @@ from curation.experiments.training import (
     sft_stage,
 )
 from curation.insight.clustered import clustered_means
-from curation.pool.lines import read_rows
+from curation.pool.files.lines import read_rows
 from curation.settings import DesignSettings, SpaceSettings
 
 Told = Callable[[int, int, float, str], None]

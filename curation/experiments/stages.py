@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from curation.errors import OutputError
-from curation.outputs import alive
+from curation.system.outputs import alive
 
 DONE = "stage.json"  # written last: its presence says that a stage is whole
 

@@ -194,9 +194,9 @@ def optimal(settings: Settings, instance: Instance, p: Floats, curvature: Floats
     import torch
 
     from curation.design.criterion import make_criterion
-    from curation.design.feasible import make_feasible
     from curation.design.geometry import Geometry
-    from curation.design.newton import newton
+    from curation.design.sets.feasible import make_feasible
+    from curation.design.solvers.newton import newton
 
     if np.all(curvature == 1):  # the candidates as they are: the same pairs, and less work
         geometry = Geometry(

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from curation.design.criterion import Criterion
-from curation.design.feasible import Feasible
 from curation.design.geometry import Geometry
+from curation.design.sets.feasible import Feasible
 from curation.insight.explain import fisher_directions
 
 CEILINGS = 160  # directions whose ceiling is computed: one structured pass each

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from curation.design.criterion import Criterion, cholesky
-from curation.design.feasible import Feasible
-from curation.design.prices import prices
 from curation.design.result import Design
-from curation.design.tally import Tally
+from curation.design.selection.tally import Tally
+from curation.design.sets.feasible import Feasible
+from curation.design.sets.prices import prices
 
 NAMED = 3  # directions named for a pair
 

@@ -26,9 +26,9 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from curation.design.criterion import Criterion
-from curation.design.feasible import Feasible
 from curation.design.geometry import Geometry
 from curation.design.result import Design
+from curation.design.sets.feasible import Feasible
 
 Array = NDArray[np.float64]
 _CHUNK = 1 << 20  # pairs at a time, so that no long array stands beside the weights

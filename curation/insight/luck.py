@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from curation.design.baselines import realised
 from curation.design.criterion import Criterion
-from curation.design.feasible import Feasible
-from curation.design.sampling import sample
+from curation.design.rules import realised
+from curation.design.selection.sampling import sample
+from curation.design.sets.feasible import Feasible
 
 
 @dataclass(frozen=True)

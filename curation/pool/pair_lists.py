@@ -9,8 +9,8 @@ from itertools import combinations
 from pathlib import Path
 
 from curation.errors import PoolError
+from curation.pool.files.text_tables import read_table
 from curation.pool.schema import Pool, pair_id
-from curation.pool.text_tables import read_table
 
 LIST_MOST = 1 << 30  # bytes
 LocalPair = tuple[int, int, int]  # prompt number, then the two candidates, first before second

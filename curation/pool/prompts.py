@@ -6,7 +6,7 @@ from collections.abc import Container, Mapping
 from typing import Any
 
 from curation.pool.messages import Message, decoded, with_context
-from curation.pool.readers_common import RowError
+from curation.pool.readers.common import RowError
 from curation.pool.schema import as_messages, as_read_prompt, is_outcome
 
 # The names of a column that is the prompt, the first of a row that holds anything wins.

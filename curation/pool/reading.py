@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from curation.pool.files.storage import write_pool, write_text
 from curation.pool.schema import PoolFile, Reject
-from curation.pool.storage import write_pool, write_text
 
 
 def keep_reading(file: PoolFile, target: str | Path) -> Path:

@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from curation.columns import ExpansionError, check_parquet
 from curation.errors import FeaturesError
-from curation.outputs import staged_file
+from curation.system.columns import ExpansionError, check_parquet
+from curation.system.outputs import staged_file
 
 Ids = Sequence[tuple[str, str]]
 _REMEDY = "run `python -m curation features` on this pool"

@@ -13,10 +13,10 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
-from curation.arrays import ArraysError, finite_matrix, load_arrays
 from curation.errors import DesignError, RepresentationError
 from curation.representation.segments import centre_within, check_offsets, spread_rows
 from curation.settings import SpaceSettings, kept_space
+from curation.system.arrays import ArraysError, finite_matrix, load_arrays
 
 FORMAT = 1
 LENGTH_DEVIATION = 0.5  # standard deviation of the length coordinate over the pool

@@ -18,27 +18,27 @@ import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
-from curation.acts import price_of
-from curation.batch import CRITERION, DESIGN, MANIFEST, RECORDS, SELECTED, SIGNATURE, SPACE, read_batch
-from curation.batch_health import batch_warnings
+from curation.batch.folder import CRITERION, DESIGN, MANIFEST, RECORDS, SELECTED, SIGNATURE, SPACE, read_batch
+from curation.dashboard.view import allowed_path, pool_path, view_from_query
 from curation.errors import CurationError
-from curation.handback import import_labels, information_of, label_report
-from curation.handover import export_batch, record_batch
+from curation.exchange.receive import import_labels, information_of, label_report
 from curation.insight.length_share import sentence_of_batch
-from curation.pipeline import prepare, solve
 from curation.pool.checks import pool_report
+from curation.pool.files.storage import canonical_table
 from curation.pool.pair_lists import read_pair_list
-from curation.pool.readers import column_mapping_choices, read_pool
-from curation.pool.storage import canonical_table
-from curation.queue import SORTS, Filter, QueueTable, decision_words
+from curation.pool.readers.read import column_mapping_choices, read_pool
 from curation.representation.features_file import read_features
 from curation.representation.space import Space
-from curation.review.decisions import read_decisions_csv
-from curation.review.store import open_store
-from curation.session import allowed_path, pool_path, view_from_query
+from curation.review.acts import price_of
+from curation.review.findings import batch_warnings
+from curation.review.queue import SORTS, Filter, QueueTable, decision_words
+from curation.review.register import export_batch, record_batch
+from curation.review.signoff import checklist, read_signature, verify_batch
+from curation.review.store.decisions import read_decisions_csv
+from curation.review.store.store import open_store
+from curation.review.topup import excluded_pairs, settings_of
+from curation.run.solve import prepare, solve
 from curation.settings import DesignSettings, SpaceSettings, parse_quotas
-from curation.signoff import checklist, read_signature, verify_batch
-from curation.topup import excluded_pairs, settings_of
 from tests.fuzz.mutate import changed_bytes, changed_json, changed_table, odd_value
 from tests.fuzz.world import World
 

@@ -16,16 +16,16 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 import zstandard
 
-from curation.audit import save_batch
-from curation.batch import read_batch
-from curation.handover import export_batch, record_batch
-from curation.pipeline import Prepared, load_pool, prepare, solve
+from curation.batch.folder import read_batch
+from curation.batch.records import save_batch
+from curation.pool.files.storage import canonical_table
 from curation.pool.schema import Pool
-from curation.pool.storage import canonical_table
 from curation.representation.features_file import write_features
-from curation.review.store import open_store
+from curation.review.register import export_batch, record_batch
+from curation.review.signoff import sign_batch
+from curation.review.store.store import open_store
+from curation.run.solve import Prepared, load_pool, prepare, solve
 from curation.settings import DesignSettings, SpaceSettings
-from curation.signoff import sign_batch
 
 BUDGET = 8
 

@@ -1,1 +1,0 @@
-"""Out to annotators and back: Label Studio, Argilla, CSV, Parquet, JSON Lines, and training rows for TRL."""

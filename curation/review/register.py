@@ -1,0 +1,312 @@
+"""From a solved batch to annotators: save and register, decide, export what was approved."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from curation.batch.answers import Answers
+from curation.batch.folder import MANIFEST, RECORDS, BatchFolder, read_batch
+from curation.batch.guidelines import guidelines_of
+from curation.batch.presentation import ExportHeader, Order
+from curation.batch.records import batch_seed, check_ids, save_batch, solved_identity
+from curation.errors import BatchError, ExportError, StoreError
+from curation.exchange.assignment import Annotator
+from curation.exchange.export import Format, approved_only, export_records
+from curation.pool.pair_lists import LocalPair
+from curation.pool.schema import canonical_json
+from curation.review.store.binding import Binding
+from curation.review.store.decisions import Decision, NewDecision, read_decisions_csv
+from curation.review.store.ledger import FILED
+from curation.review.store.roles import Role
+from curation.review.store.store import Store, open_store
+from curation.run.solve import Pinned, Solved
+from curation.settings import workspace
+
+# What of a manifest a batch is bound to when it is recorded: what was asked for and what the design is and found.
+# Names, times, machines and the key of exports may differ between two runs of the same settings.
+BOUND_KEYS = """format_version batch_id space overlap_labels pinned pinned_labels excluded previous pairs_selected
+labels_selected labels quotas per_prompt generator_share max_length_difference cost cost_total select fisher spread
+objective lower_bound gap open stopped realised efficiency learnt pilot length""".split()
+ATTEMPTS = 5  # somebody may decide while a file is read
+
+
+def binding_of(batch: BatchFolder) -> Binding:
+    """What a batch folder holds, as hashes of the bytes that were read."""
+    manifest = batch.manifest
+    bound = {
+        **{name: manifest.get(name) for name in BOUND_KEYS},
+        "settings": {name: value for name, value in manifest["settings"].items() if name != "device"},
+        "pool": manifest["pool"]["fingerprint"],
+        "features": manifest["features"]["fingerprint"],
+        **({"guidelines": manifest["guidelines"]} if manifest.get("guidelines") is not None else {}),
+    }
+    digest = hashlib.sha256(canonical_json(bound).encode("utf-8", "surrogatepass")).hexdigest()
+    return Binding(batch.digests[RECORDS], batch.lines, digest, str(manifest["batch_seed"]))
+
+
+def record_batch(store: Store, batch: BatchFolder, *, who: str, role: Role = "reviewer") -> None:
+    """Make a batch folder known to the store, so that decisions may refer to it.
+
+    role: what the act takes that this is the beginning of. Whoever solved the batch, as its manifest says, proposed it.
+    Raises BatchError where its ids are not those of what stands under them, StoreError for who may not, and where the
+    batch is known and this folder is not what was recorded.
+    """
+    store.require(who, role)
+    check_ids(batch)
+    manifest = batch.manifest
+    store.record_batch(
+        batch.batch_id,
+        folder=batch.path.resolve(),
+        pool_fingerprint=manifest["pool"]["fingerprint"],
+        pool_name=manifest["pool"]["name"],
+        features_fingerprint=manifest["features"]["fingerprint"],
+        budget=manifest["settings"]["budget"],
+        settings={**manifest["settings"], "space": manifest["space"]},
+        objective=manifest["objective"],
+        lower_bound=manifest["lower_bound"],
+        realised=manifest["realised"],
+        who=who,
+        author=manifest.get("author"),
+        role=role,
+        bound=binding_of(batch),
+    )
+
+
+def check_recorded(store: Store, batch: BatchFolder) -> None:
+    """Raise BatchError where a known batch's folder is not what was recorded: before its texts are shown or sent."""
+    known = store.binding(batch.batch_id)
+    differs = None if known is None else known.difference(binding_of(batch))
+    if known is not None and differs is not None:
+        raise BatchError(
+            f"{batch.path} is not batch {batch.batch_id} as it was recorded on {known.at[:10]}: {differs}; bring that "
+            "back, or solve with another --seed."
+        )
+
+
+def seeds_of(store: Store, batch: BatchFolder) -> list[str]:
+    """Keys that exports of a batch may have been made with, the one in use first.
+
+    The store's is the one of the folder that was recorded first; the manifest's may be another run's of the same
+    settings. The last is that of versions up to 0.2.0.
+    """
+    known = store.binding(batch.batch_id)
+    seeds = [
+        *([] if known is None else [known.batch_seed]),
+        str(batch.manifest["batch_seed"]),
+        batch_seed(batch.batch_id, batch.manifest["settings"]["seed"]),
+    ]
+    return list(dict.fromkeys(seeds))
+
+
+def save_for_review(
+    solved: Solved,
+    *,
+    pinned: Pinned,
+    excluded: Sequence[LocalPair],
+    store: Store,
+    who: str,
+    author: str | None = None,
+    guidelines: str | None = None,
+) -> BatchFolder:
+    """The batch folder of a solved design in the workspace: written once, named by its id, known to the store.
+
+    author: who solved it, where that is somebody other than `who`. guidelines: what annotators are told. Raises
+    StoreError, before anything is written, for who may not decide.
+    """
+    who = store.require(who, "reviewer")
+    identity = solved_identity(solved, pinned, excluded)
+    folder = workspace() / "batches" / identity
+    if not (folder / MANIFEST).is_file():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            save_batch(solved, folder, pinned=pinned, excluded=excluded, author=author or who, guidelines=guidelines)
+        except BatchError:
+            if not (folder / MANIFEST).is_file():  # somebody else has just written the very same batch
+                raise
+    batch = read_batch(folder)
+    record_batch(store, batch, who=who)
+    return batch
+
+
+def saved_before(solved: Solved, *, pinned: Sequence[LocalPair], excluded: Sequence[LocalPair]) -> Path | None:
+    """The place of a solved design's batch folder, where the workspace holds it already; writes nothing."""
+    folder = workspace() / "batches" / solved_identity(solved, pinned, excluded)
+    return folder if (folder / MANIFEST).is_file() else None
+
+
+def decide_from_file(folder: str | Path, file: str | Path, *, who: str, store: Store | None = None) -> dict[str, Any]:
+    """Record the decisions of a CSV for a batch, as one act. Returns how many, the counts now, and what was kept.
+
+    Nothing is overruled unseen: a pair that was decided otherwise since this person's last file, or since the `version`
+    that the file names, keeps its decision and is named under `kept`. Raises StoreError.
+    """
+    opened = store or open_store()
+    who = opened.require(who, "reviewer")
+    batch = read_batch(folder)
+    decisions = read_decisions_csv(file, {record["pair_id"] for record in batch.records})
+    record_batch(opened, batch, who=who)
+    recorded, kept = _decide_seen(opened, batch.batch_id, decisions, who)
+    now = Counter(decision.decision for decision in opened.decisions(batch.batch_id).values())
+    return {
+        "batch_id": batch.batch_id,
+        "recorded": recorded,
+        "pairs": len(batch.records),
+        "counts": dict(now),
+        "kept": [_standing(made) for made in kept],
+    }
+
+
+def _standing(made: Decision) -> dict[str, Any]:
+    return {
+        "pair_id": made.pair_id,
+        "decision": made.decision,
+        "who": made.who,
+        "at": made.at.isoformat(timespec="seconds"),
+        "version": made.version,
+    }
+
+
+def _decide_seen(store: Store, batch_id: str, decisions: Sequence[NewDecision], who: str) -> tuple[int, list[Decision]]:
+    """Write those decisions whose pair stands where the file's author left it: how many, and what holds instead."""
+    attempt = 0
+    while True:
+        attempt += 1
+        left: dict[str, int] = {}
+        now: dict[str, Decision] = {}
+        for entry in store.history(batch_id):
+            now[entry.pair_id] = entry
+            if entry.who == who and (entry.action.startswith(FILED) or entry.decision == "clear"):
+                left[entry.pair_id] = entry.version
+        taken, kept, expected = [], [], {}
+        for new in decisions:
+            held = now.get(new.pair_id)
+            version = held.version if held is not None else 0
+            if new.version is not None and new.version > version:
+                raise StoreError(
+                    f"pair {new.pair_id} has no version {new.version}: its present one is {version} (0: never "
+                    "decided); give that one. Nothing was written."
+                )
+            if version == (left.get(new.pair_id, 0) if new.version is None else new.version):
+                taken.append(new)
+                expected[new.pair_id] = version
+            elif held is not None and (held.decision, held.reason) != (new.decision, new.reason):
+                kept.append(held)
+        try:
+            store.record_decisions(batch_id, taken, who=who, expected_versions=expected, filed=True)
+            return len(taken), kept
+        except StoreError:
+            found = store.decisions(batch_id)
+            moved = any(key in found and found[key].version != version for key, version in expected.items())
+            if not moved or attempt == ATTEMPTS:
+                raise
+
+
+@dataclass(frozen=True)
+class SignedState:
+    """What a signature covers, as far as an export depends on it.
+
+    head: hash of the event that signed. decisions: digest of what holds. files: sha256 of the batch's files.
+    """
+
+    head: str
+    decisions: str
+    files: dict[str, str]
+
+
+def export_batch(
+    folder: str | Path,
+    *,
+    to: Format,
+    out: str | Path,
+    order: Order = "random",
+    answers: Answers = "binary",
+    signed: SignedState | None = None,
+    force: bool = False,
+    annotators: Sequence[Annotator] = (),
+    who: str = "command line",
+    store: Store | None = None,
+) -> dict[str, Any]:
+    """Write the approved pairs of a batch for annotators. What is left out is counted, the export is recorded.
+
+    signed: of a signed batch that was verified (`signoff.export_signed` does), whose files and decisions must be those
+    that are read here; without it every row says that the batch is unsigned. answers: whether annotators are asked for
+    a side, or how much better too; graded rows carry it, so that labels are read accordingly. annotators: who labels
+    which row is drawn and written beside. Raises ExportError.
+    """
+    batch = read_batch(folder)
+    opened = store or open_store()
+    record_batch(opened, batch, who=who, role="approver" if signed else "reviewer")  # before a file is written
+    decisions, digest = opened.decided(batch.batch_id)
+    if signed is not None:
+        _as_signed(batch, digest, signed)
+    kept, left_out = approved_only(batch.records, decisions)
+    if not kept:
+        counts = ", ".join(f"{count} {reason}" for reason, count in left_out.items() if count)
+        raise ExportError(
+            f"no pair of batch {batch.batch_id} is approved ({counts}); approve pairs on the Review page or with "
+            "`decide`, then export."
+        )
+    seed = seeds_of(opened, batch)[0]
+    if seed != batch_seed(batch.batch_id, batch.manifest["settings"]["seed"]):
+        kept = [{**record, "left": None} for record in kept]  # what the Review page shows left; exports have their own
+    header = ExportHeader(
+        batch_id=batch.batch_id,
+        batch_seed=seed,
+        manifest_hash=batch.digests[MANIFEST],
+        pool_name=batch.manifest["pool"]["name"],
+        signed=signed is not None,
+        audit_head=None if signed is None else signed.head,
+        answers=answers,
+    )
+    result = export_records(
+        kept,
+        to=to,
+        out=Path(out),
+        order=order,
+        header=header,
+        force=force,
+        annotators=annotators,
+        guidelines=guidelines_of(batch),
+    )
+    counted = {**left_out, **result.left_out}
+    opened.record_export(
+        batch.batch_id,
+        format=to,
+        file=Path(out).resolve(),
+        sha256=result.sha256,
+        rows=result.rows,
+        left_out=counted,
+        signed=signed is not None,
+        who=who,
+        answers=answers,
+    )
+    return {
+        "batch_id": batch.batch_id,
+        "to": to,
+        "answers": answers,
+        "out": str(result.path),
+        "also_written": [str(path) for path in result.extra_paths],
+        "rows": result.rows,
+        "pairs": result.pairs,
+        "left_out": counted,
+        "signed": signed is not None,
+        "sha256": result.sha256,
+        "notes": list(result.notes),
+        "annotators": result.annotators,
+    }
+
+
+def _as_signed(batch: BatchFolder, decisions: str, signed: SignedState) -> None:
+    """Raise ExportError where what was read for an export is not what was signed: it may change after the check."""
+    changed = [name for name, digest in batch.digests.items() if signed.files.get(name) != digest]
+    changed += ["the decisions"] if decisions != signed.decisions else []
+    if changed:
+        raise ExportError(
+            f"batch {batch.batch_id} changed while it was being exported ({', '.join(changed)}), so nothing was "
+            "written; see `verify`, then export again."
+        )
