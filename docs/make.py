@@ -25,20 +25,22 @@ NOTE = "Written by `python docs/make.py` from the code; do not edit."
 BLOCK = re.compile(r"(<!-- made: (\w+) -->\n).*?(<!-- /made -->)", re.DOTALL)
 # What somebody who embeds Pairwright may call, in the order of the work; everything else is the house's own.
 LIBRARY = """settings errors
-pool.schema pool.readers pool.storage pool.checks pool.labels pool.pair_lists
+pool.schema pool.readers.read pool.files.storage pool.checks pool.labels pool.pair_lists
 representation.features_file representation.extract representation.space representation.fisher
-pipeline audit batch
-design.geometry design.criterion design.hedged design.factors design.feasible design.limits design.result
-design.certificate design.newton design.frank_wolfe design.sampling design.exchange design.baselines
-insight.explain insight.coverage insight.efficiency insight.concentration insight.length_share insight.sensitivity
-insight.health insight.text_health insight.feature_health checkup worth
-review.store review.decisions review.records review.roles
-handover topup again signoff handback settling second_rater
-exchange_formats.export exchange_formats.incoming exchange_formats.trl exchange_formats.training_files
-backtest insight.backtest insight.backtest_report insight.learning insight.learning_result"""
+run.prepare run.solve run.results run.report batch.records batch.folder batch.information
+design.geometry design.criterion design.hedged design.factors design.sets.feasible design.sets.limits design.result
+design.certificate design.solvers.newton design.solvers.frank_wolfe design.selection.sampling design.selection.swaps
+design.rules insight.explain insight.coverage insight.efficiency insight.concentration insight.length_share
+health.sensitivity health.finding health.texts health.features health.checkup backtest.worth
+review.store.store review.store.decisions review.store.records review.store.roles
+review.register review.topup review.again review.earlier review.signoff review.settling
+exchange.send exchange.receive exchange.second_rater exchange.export exchange.incoming exchange.trl
+exchange.training_files backtest.run backtest.split backtest.report insight.learning insight.learning_result"""
 EXAMPLE = """```python
 from curation.batch.records import save_batch
-from curation.run.solve import load_pool, prepare, solve, summary
+from curation.run.prepare import load_pool, prepare
+from curation.run.report import summary
+from curation.run.solve import solve
 from curation.settings import DesignSettings, SpaceSettings
 
 pool = load_pool("data/demo.jsonl.gz").pool

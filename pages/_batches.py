@@ -10,11 +10,11 @@ from typing import Any
 import streamlit as st
 
 from curation.batch.folder import BatchFolder, batch_stamp, read_batch
-from curation.dashboard.view import LIST_ENDINGS, allowed_path
+from curation.dashboard.places import LIST_ENDINGS, allowed_path
 from curation.review.queue import QueueTable
 from curation.review.register import check_recorded
 from curation.review.store.live import LiveDecisions
-from curation.run.solve import Solved
+from curation.run.results import Solved
 from curation.settings import workspace
 from pages._guidelines import chosen_guidelines
 from pages._shared import constraints, current_view, digest_of, guarded, open_pool, review_store, reviewer, solver_of

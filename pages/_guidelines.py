@@ -9,9 +9,9 @@ import streamlit as st
 
 from curation.batch.folder import guidelines_hash, read_manifest
 from curation.batch.guidelines import read_guidelines
-from curation.dashboard.view import save_upload
+from curation.dashboard.places import save_upload
 from curation.review.register import saved_before
-from curation.run.solve import Solved
+from curation.run.results import Solved
 from pages._shared import constraints, current_view, guarded, open_pool, review_store, reviewer
 
 KEPT = "guidelines_text"  # (fingerprint of the pool, name of the file, text)

@@ -11,22 +11,23 @@ from typing import Any, TypeVar
 
 import streamlit as st
 
-from curation.dashboard.view import (
+from curation.dashboard.places import (
     DEMO,
     FEATURES_ENDINGS,
     LIST_ENDINGS,
-    View,
     allowed_path,
     file_digest,
     list_features,
     pool_path,
-    read_query,
 )
+from curation.dashboard.view import View, read_query
 from curation.errors import CurationError
 from curation.pool.pair_lists import LocalPair, read_pair_list
 from curation.pool.reading import as_first_read
 from curation.pool.schema import Pool, Reject
-from curation.run.solve import Prepared, Solved, load_pool, prepare, solve
+from curation.run.prepare import load_pool, prepare
+from curation.run.results import Prepared, Solved
+from curation.run.solve import solve
 from curation.settings import workspace
 from pages._signin import entrance, who_is_here, who_line
 

@@ -12,7 +12,7 @@ from curation.batch.folder import BatchFolder
 from curation.batch.records import pair_labels, solved_settings
 from curation.pool.schema import prompt_text
 from curation.review.topup import replacement_in
-from curation.run.solve import Solved
+from curation.run.results import Solved
 from pages._batches import saved_batch
 from pages._shared import guarded, page_state, review_store, set_page_state, solved_view
 

@@ -11,10 +11,11 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from curation.backtest.worth import worth
 from curation.charts.design import against_rules, convergence, frontier
-from curation.dashboard.view import View, save_upload, scenario_settings, view_from_query
+from curation.dashboard.places import save_upload
+from curation.dashboard.view import View, scenario_settings, view_from_query
 from curation.design.result import Step
 from curation.errors import DesignError
-from curation.run.solve import budget_frontier, frontier_budgets, summary
+from curation.run.report import budget_frontier, frontier_budgets, summary
 from curation.settings import (
     ABSOLUTE_RIDGE,
     COST_MOST,

@@ -4,7 +4,7 @@ import streamlit as st
 
 from curation.charts.evidence import draw_luck
 from curation.insight.luck import Draws, repeated_draws
-from curation.run.solve import Solved
+from curation.run.results import Solved
 from pages._backtest import section as backtest_section
 from pages._learnt import section as learnt_section
 from pages._policy import section as policy_section

@@ -8,12 +8,12 @@ import streamlit as st
 from curation.batch.records import reference_effective
 from curation.charts.features import effective, efficiencies, explained, norms
 from curation.dashboard.jobs import Job, latest_job, start_features_job
-from curation.dashboard.view import list_features, save_upload
+from curation.dashboard.places import list_features, save_upload
 from curation.health.checkup import design_sensitivity, feature_health
 from curation.health.finding import Finding
 from curation.health.sensitivity import Sensitivity
 from curation.pool.pair_lists import LocalPair
-from curation.run.solve import Solved
+from curation.run.results import Solved
 from curation.settings import DIM_MOST, TEMPERATURE_LEAST, TEMPERATURE_MOST
 from pages._findings import show_findings
 from pages._jobs import job_panel

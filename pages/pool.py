@@ -7,7 +7,8 @@ import pandas as pd
 import streamlit as st
 
 from curation.charts.pool import candidates, counts, lengths
-from curation.dashboard.view import DEMO, View, list_pools, save_upload
+from curation.dashboard.places import DEMO, list_pools, save_upload
+from curation.dashboard.view import View
 from curation.health.finding import Finding
 from curation.health.texts import duplicate_pairs, example_texts, text_findings
 from curation.pool.checks import PoolReport, pool_report

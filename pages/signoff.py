@@ -9,16 +9,16 @@ import streamlit as st
 
 from curation.batch.answers import Answers
 from curation.batch.presentation import Order
-from curation.dashboard.view import save_upload
+from curation.dashboard.places import save_upload
 from curation.exchange.assignment import parse_annotators
 from curation.exchange.export import Format
-from curation.exchange.receive import export_trl, import_labels, label_report
+from curation.exchange.receive import import_labels, label_report
+from curation.exchange.send import export_batch, export_signed, export_trl
 from curation.insight.length_share import sentence_of_batch
 from curation.pool.labels import people_only
 from curation.review.findings import batch_warnings
 from curation.review.queue import decision_words
-from curation.review.register import export_batch
-from curation.review.signoff import Verdict, checklist, export_signed, read_signature, sign_batch, verify_batch
+from curation.review.signoff import Verdict, checklist, read_signature, sign_batch, verify_batch
 from curation.review.store.chain import Event
 from curation.settings import workspace
 from pages._batches import batch_at, live_decisions

@@ -23,7 +23,8 @@ from curation.insight.concentration import (
     pair_table,
     share_by,
 )
-from curation.run.solve import Solved, summary
+from curation.run.report import summary
+from curation.run.results import Solved
 from pages._shared import guarded, header, solved_key, solved_view
 from pages._widgets import chart
 

@@ -24,7 +24,8 @@ from curation.review.register import record_batch
 from curation.review.store.store import open_store
 from curation.review.topup import REPLACED, reject_and_replace, replacement_in, settings_of, top_up
 from curation.run.constraints import pair_costs
-from curation.run.solve import load_pool, prepare, solve
+from curation.run.prepare import load_pool, prepare
+from curation.run.solve import solve
 from curation.settings import DesignSettings, SpaceSettings
 from tests.pools import ROOT
 

@@ -19,7 +19,7 @@ from curation.cli.app import main
 from curation.errors import ExportError
 from curation.exchange.assignment import COLUMNS, Annotator, assign, parse_annotators
 from curation.exchange.receive import import_labels, label_report
-from curation.review.register import export_batch
+from curation.exchange.send import export_batch
 from curation.review.store.store import Store
 from tests.test_exchange_formats import HEADER, record
 from tests.test_exchange_formats import write as export

@@ -28,7 +28,7 @@ from curation.errors import CurationError
 from curation.insight.clustered import clustered_means
 from curation.pool.schema import Pool, PoolFile, Prompt, Response, Truth
 from curation.representation.features_file import FeatureTable
-from curation.run.solve import load_pool
+from curation.run.prepare import load_pool
 from curation.settings import DesignSettings, SpaceSettings
 from tests.pools import real_pool
 

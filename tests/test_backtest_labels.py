@@ -14,7 +14,7 @@ from curation.batch.folder import read_batch
 from curation.errors import CurationError
 from curation.exchange.receive import import_labels
 from curation.review.store.store import Store
-from curation.run.solve import load_pool
+from curation.run.prepare import load_pool
 from curation.settings import DesignSettings, SpaceSettings
 from tests.test_labels_back import exported, made, store, studio, winner, write  # noqa: F401
 

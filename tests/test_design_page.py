@@ -13,7 +13,8 @@ from curation.backtest.worth import UNTESTED, worth
 from curation.batch.folder import read_batch
 from curation.batch.guidelines import guidelines_of
 from curation.dashboard.view import View
-from curation.run.solve import load_pool, prepare, solve
+from curation.run.prepare import load_pool, prepare
+from curation.run.solve import solve
 from curation.settings import PRESETS, DesignSettings, SpaceSettings
 from tests.pools import ROOT, demo_pool
 

@@ -34,7 +34,7 @@ SPAN = re.compile(r"`([^`\n]+)`")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 OPTION = re.compile(r"(?<![\w-])(--[a-z](?:[a-z0-9.-]*[a-z0-9])?)")
 # Options of other programs that the pages name, and the program.
-FOREIGN = {"--server.address": "streamlit", "--inputs": "tests.fuzz", "--build-arg": "docker", "--build": "docker compose", "--strict": "mypy"}  # fmt: skip
+FOREIGN = {"--server.address": "streamlit", "--inputs": "tests.fuzz", "--write": "tests/golden.py", "--build-arg": "docker", "--build": "docker compose", "--strict": "mypy"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from curation.run.solve import load_pool
+from curation.run.prepare import load_pool
 from tests.pools import demo_pool, real_pool
 from tests.test_dashboard import ROOT, SHOTS, browser, check, server, visit  # noqa: F401
 from tests.waiting import reads, settle, until

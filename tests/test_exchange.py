@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from curation.bench.solvers import problem
+from curation.bench.problems import problem
 from curation.design.rules import forward_backward, realised
 from curation.design.selection.sampling import sample
 from curation.design.selection.swaps import exact, start

@@ -13,7 +13,7 @@ from curation.health.checkup import design_health, design_sensitivity, feature_h
 from curation.health.finding import Finding
 from curation.pool.schema import Pool, Prompt, Response
 from curation.representation.features_file import FeatureTable, read_features, write_features
-from curation.run.solve import prepare
+from curation.run.prepare import prepare
 from curation.settings import PRESETS, DesignSettings, SpaceSettings
 from tests.pools import demo_pool, real_pool
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from curation.cli import app as cli
-from curation.run.solve import budget_frontier, frontier_budgets, solve
+from curation.run.report import budget_frontier, frontier_budgets
+from curation.run.solve import solve
 from tests.test_going_on import BASE, made  # noqa: F401 (a fixture)
 from tests.test_outputs import commands
 

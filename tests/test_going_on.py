@@ -21,7 +21,8 @@ from curation.review.register import save_for_review
 from curation.review.staying import design_labels
 from curation.review.store.store import Store, open_store
 from curation.review.topup import reject_and_replace, top_up
-from curation.run.solve import design_problem, load_pool, prepare, solve
+from curation.run.prepare import load_pool, prepare
+from curation.run.solve import design_problem, solve
 from curation.settings import DesignSettings, SpaceSettings
 from tests.builders import random_case, random_geometry
 from tests.pretend_device import NAME, pretended
@@ -153,8 +154,9 @@ def test_repeats_for_agreement_are_no_labels_of_the_design(made: dict[str, Any],
 def test_a_batch_made_with_previous_goes_on_in_its_space_and_buys_nothing_twice(
     learn: bool, r: float, made: dict[str, Any], store: Store
 ) -> None:
-    from curation.exchange.receive import earlier_batches, import_labels
-    from curation.review.register import export_batch
+    from curation.exchange.receive import import_labels
+    from curation.exchange.send import export_batch
+    from curation.review.earlier import earlier_batches
     from curation.run.taught import learn_from
     from curation.settings import workspace
 

@@ -24,13 +24,13 @@ from curation.batch.folder import read_batch
 from curation.errors import ImportLabelsError
 from curation.exchange.argilla import settings as argilla_settings
 from curation.exchange.label_studio import labelling_config
-from curation.exchange.receive import export_trl, import_labels
+from curation.exchange.receive import import_labels
+from curation.exchange.send import export_batch, export_trl
 from curation.exchange.tabular import GRADED_SCHEMA, SCHEMA, column_guide
 from curation.exchange.trl import preferences, soft
 from curation.insight.agreement import label_quality
 from curation.insight.rater_agreement import krippendorff_alpha
 from curation.pool.labels import Label, graded_outcome
-from curation.review.register import export_batch
 from curation.review.store import connection
 from curation.review.store.store import Store, open_store
 from tests.sign_off_page import approved_sign_off

@@ -17,7 +17,8 @@ from curation.cli.app import main
 from curation.errors import BatchError, StoreError
 from curation.exchange.assignment import parse_annotators
 from curation.exchange.export import FORMATS
-from curation.review.register import export_batch, record_batch
+from curation.exchange.send import export_batch
+from curation.review.register import record_batch
 from curation.review.signing_key import KEY
 from curation.review.signoff import sign_batch, verify_batch
 from curation.review.store.store import Store, open_store

@@ -11,10 +11,10 @@ import pytest
 
 from curation.batch.folder import read_batch
 from curation.errors import ExportError
+from curation.exchange.send import export_batch
 from curation.exchange.tabular import unescape_cell
 from curation.pool.readers.read import read_pool
 from curation.representation.features_file import write_features
-from curation.review.register import export_batch
 from curation.review.store.store import open_store
 from tests.browser import FLAGS, executable
 from tests.test_dashboard import server

@@ -26,8 +26,9 @@ from typer.testing import CliRunner
 
 from curation.cli.app import app
 from curation.errors import ExportError, SignatureError
+from curation.exchange.send import export_signed
 from curation.review.signing_key import KEY, normal_public, private_key, public_hex
-from curation.review.signoff import export_signed, sign_batch, verify_batch
+from curation.review.signoff import sign_batch, verify_batch
 from tests.test_signoff import batch_id, desk, pairs, reviewed, solved  # noqa: F401
 
 

@@ -17,11 +17,13 @@ import pytest
 from curation.batch.folder import SIGNATURE, read_batch, read_criterion, read_selected
 from curation.batch.records import save_batch
 from curation.exchange.receive import import_labels
+from curation.exchange.send import export_signed
 from curation.review.register import record_batch
 from curation.review.signing_key import KEY
-from curation.review.signoff import export_signed, sign_batch, verify_batch
+from curation.review.signoff import sign_batch, verify_batch
 from curation.review.store.store import open_store
-from curation.run.solve import load_pool, prepare, solve
+from curation.run.prepare import load_pool, prepare
+from curation.run.solve import solve
 from curation.settings import DesignSettings, SpaceSettings
 from tests.pools import demo_pool
 

@@ -25,13 +25,15 @@ from curation.batch.folder import read_batch
 from curation.batch.presentation import decode_side
 from curation.batch.records import save_batch
 from curation.exchange.assignment import parse_annotators
-from curation.exchange.receive import export_trl, import_labels
+from curation.exchange.receive import import_labels
+from curation.exchange.send import export_signed, export_trl
 from curation.pool.labels import graded_outcome
 from curation.review.register import record_batch
 from curation.review.signing_key import KEY
-from curation.review.signoff import export_signed, sign_batch
+from curation.review.signoff import sign_batch
 from curation.review.store.store import open_store
-from curation.run.solve import load_pool, prepare, solve
+from curation.run.prepare import load_pool, prepare
+from curation.run.solve import solve
 from curation.settings import DesignSettings, SpaceSettings
 from tests.pools import ROOT, demo_pool
 from tests.test_graded_answers import BAD, parts, seen, truth

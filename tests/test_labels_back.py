@@ -12,18 +12,22 @@ import numpy as np
 import pytest
 
 from curation.batch.folder import read_batch, read_criterion, read_selected
+from curation.batch.information import realised_information
 from curation.batch.presentation import decode_side
 from curation.errors import BatchError, CurationError, ExportError, ImportLabelsError
-from curation.exchange.receive import earlier_batches, export_trl, import_labels, label_report, realised_information
+from curation.exchange.receive import import_labels, label_report
+from curation.exchange.send import export_batch, export_trl
 from curation.exchange.trl import preferences
 from curation.insight.agreement import label_quality
 from curation.insight.rater_agreement import krippendorff_alpha
 from curation.pool.labels import Label
 from curation.pool.schema import Pool
 from curation.representation.features_file import read_features, write_features
-from curation.review.register import export_batch, record_batch
+from curation.review.earlier import earlier_batches
+from curation.review.register import record_batch
 from curation.review.store.store import Store, open_store
-from curation.run.solve import load_pool, prepare, solve
+from curation.run.prepare import load_pool, prepare
+from curation.run.solve import solve
 from curation.settings import DesignSettings, SpaceSettings
 
 SPACE = SpaceSettings(dim=6)

@@ -16,13 +16,15 @@ from curation.batch.presentation import decode_side, sheet_original
 from curation.batch.records import solved_identity
 from curation.cli.app import main
 from curation.errors import DesignError
-from curation.exchange.receive import earlier_batches, import_labels
+from curation.exchange.receive import import_labels
+from curation.exchange.send import export_batch
 from curation.insight.learning_rule import Bets
 from curation.representation.features_file import write_features
 from curation.review.again import design_again, labelled_batches, lesson, pilot_labels, plan_pilot
-from curation.review.register import export_batch
+from curation.review.earlier import earlier_batches
 from curation.review.store.store import Store, open_store
-from curation.run.solve import load_pool, prepare, solve
+from curation.run.prepare import load_pool, prepare
+from curation.run.solve import solve
 from curation.run.taught import learn_from
 from curation.settings import DesignSettings, SpaceSettings
 

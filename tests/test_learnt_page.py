@@ -12,9 +12,9 @@ from scipy.special import expit
 from curation.batch.folder import read_batch
 from curation.batch.presentation import decode_side, sheet_original
 from curation.exchange.receive import import_labels
-from curation.review.register import export_batch
+from curation.exchange.send import export_batch
 from curation.review.store.store import open_store
-from curation.run.solve import load_pool
+from curation.run.prepare import load_pool
 from tests.pools import demo_pool
 from tests.test_dashboard import SHOTS, browser, check, server  # noqa: F401
 from tests.waiting import playwright, reads, settle, until

@@ -13,16 +13,19 @@ import pyarrow.parquet as pq
 import pytest
 
 from curation.batch.folder import read_batch, read_selected
+from curation.batch.information import information_of
 from curation.batch.records import LATER, pair_labels, save_batch, solved_identity
 from curation.dashboard.view import View, view_from_query
 from curation.errors import DesignError
-from curation.exchange.receive import information_of
 from curation.representation.features_file import write_features
 from curation.review.register import record_batch
 from curation.review.store.store import open_store
 from curation.review.topup import top_up
 from curation.run.constraints import length_differences
-from curation.run.solve import Solved, load_pool, prepare, solve, summary
+from curation.run.prepare import load_pool, prepare
+from curation.run.report import summary
+from curation.run.results import Solved
+from curation.run.solve import solve
 from curation.settings import DesignSettings, SpaceSettings
 from tests.test_command_line import run
 

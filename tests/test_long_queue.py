@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from curation.representation.features_file import write_features
-from curation.run.solve import load_pool
+from curation.run.prepare import load_pool
 from tests.test_dashboard import browser, server  # noqa: F401
 from tests.waiting import reads, settle
 

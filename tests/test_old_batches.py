@@ -23,7 +23,9 @@ from curation.pool.schema import Pool, Prompt, Response
 from curation.representation.features_file import write_features
 from curation.representation.space import Space
 from curation.review.topup import settings_of
-from curation.run.solve import Solved, prepare, solve
+from curation.run.prepare import prepare
+from curation.run.results import Solved
+from curation.run.solve import solve
 from curation.settings import PRESETS, DesignSettings, SpaceSettings, kept_design, kept_space
 
 OLD: dict[str, Any] = {"ridge": 30.0, "ridge_kind": "relative", "prior_power": 0.0, "spread": "auto"}  # of 0.2.0

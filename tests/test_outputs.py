@@ -29,7 +29,8 @@ from curation.review.register import record_batch
 from curation.review.signing_key import KEY
 from curation.review.signoff import sign_batch, verify_batch
 from curation.review.store.store import open_store
-from curation.run.solve import load_pool, prepare, solve
+from curation.run.prepare import load_pool, prepare
+from curation.run.solve import solve
 from curation.settings import DesignSettings, SpaceSettings
 
 INPUTS = {

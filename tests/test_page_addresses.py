@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from curation.dashboard.view import View, allowed_path, pool_path, read_query, view_from_query
+from curation.dashboard.places import allowed_path, pool_path
+from curation.dashboard.view import View, read_query, view_from_query
 from curation.errors import PoolError
 from curation.pool.pair_lists import read_pair_list
 from curation.pool.schema import Pool, Prompt, Response
@@ -137,7 +138,7 @@ def test_whatever_the_library_raises_a_page_says_a_sentence_and_the_log_says_all
         raise error
 
     monkeypatch.setattr("curation.pool.checks.pool_report", fails)
-    monkeypatch.setattr("curation.dashboard.view.list_pools", fails)
+    monkeypatch.setattr("curation.dashboard.places.list_pools", fails)
     app = opened()
     assert not app.exception
     told = words(app)

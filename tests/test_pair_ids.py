@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from curation.pool.schema import pair_id
-from curation.run.solve import load_pool
+from curation.run.prepare import load_pool
 
 JOINED = ("a", "a\x1fb", "b", "c")  # "a|a" + "b" and "a" + "a|b" are one text once joined
 

@@ -26,7 +26,7 @@ from curation.experiments.policy import read_result
 from curation.experiments.rewards import fit_preference, fit_sentiment
 from curation.experiments.stages import Stages
 from curation.experiments.training import PLAIN, SmallModel, Training, load_model, make_small_model, run_dpo
-from curation.run.solve import load_pool
+from curation.run.prepare import load_pool
 from curation.settings import DesignSettings, SpaceSettings
 from tests.pools import demo_pool, real_pool
 

@@ -15,12 +15,12 @@ import torch
 import zstandard
 
 from curation.batch.folder import CRITERION, read_criterion
-from curation.dashboard.view import allowed_path
+from curation.dashboard.places import allowed_path
 from curation.errors import CurationError
 from curation.pool.files.lines import EXPANSION_FLOOR
 from curation.representation.models import load_model
 from curation.representation.space import Space
-from curation.run.solve import load_pool
+from curation.run.prepare import load_pool
 
 ROOT = Path(__file__).resolve().parent.parent
 ROW = json.dumps(

@@ -14,11 +14,11 @@ import pytest
 from curation.batch.folder import SIGNATURE, read_batch
 from curation.batch.records import batch_seed, check_ids, folder_identity
 from curation.errors import BatchError, CurationError, ExportError, SignatureError, StoreError
-from curation.exchange.receive import export_trl
+from curation.exchange.send import export_batch, export_signed, export_trl
 from curation.review import register as handover
 from curation.review import signoff
-from curation.review.register import decide_from_file, export_batch, record_batch
-from curation.review.signoff import export_signed, sign_batch, verify_batch
+from curation.review.register import decide_from_file, record_batch
+from curation.review.signoff import sign_batch, verify_batch
 from curation.review.store.store import Store, open_store
 from tests.test_signoff import batch_id, desk, edit, pairs, reviewed, solved  # noqa: F401
 
@@ -374,7 +374,8 @@ def test_two_batches_of_the_same_settings_have_one_id_and_the_same_records_and_k
     tmp_path: Path,
 ) -> None:
     from curation.batch.records import save_batch
-    from curation.run.solve import load_pool, prepare, solve
+    from curation.run.prepare import load_pool, prepare
+    from curation.run.solve import solve
     from curation.settings import DesignSettings, SpaceSettings
 
     pool = load_pool(solved.parent / "pool.jsonl").pool

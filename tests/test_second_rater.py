@@ -16,14 +16,14 @@ from curation.backtest.run import imported_answers
 from curation.batch.folder import read_batch
 from curation.cli.app import main
 from curation.errors import CurationError, ExportError, StoreError
-from curation.exchange.receive import export_trl, import_labels, label_report
+from curation.exchange.receive import import_labels, label_report
 from curation.exchange.second_rater import estimate, judge_cache, rate
+from curation.exchange.send import export_batch, export_trl
 from curation.experiments.judge import EndpointJudge
 from curation.insight.judged import second_raters
 from curation.insight.rater_agreement import gwet_ac1
 from curation.pool.labels import JUDGE, SETTLED, Label
 from curation.pool.schema import prompt_text
-from curation.review.register import export_batch
 from curation.review.store.store import Store
 from tests.sign_off_page import approved_sign_off
 from tests.test_labels_back import exported, made, store  # noqa: F401

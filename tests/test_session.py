@@ -11,17 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation.dashboard.view import (
-    View,
-    allowed_path,
-    default_budget,
-    list_features,
-    list_pools,
-    save_upload,
-    scenario_settings,
-    stem,
-    view_from_query,
-)
+from curation.dashboard.places import allowed_path, list_features, list_pools, save_upload, stem
+from curation.dashboard.view import View, default_budget, scenario_settings, view_from_query
 from curation.errors import PoolError
 from curation.review.queue import Filter, decision_words, next_pair, review_queue
 from curation.review.store.store import open_store

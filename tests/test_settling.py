@@ -15,12 +15,14 @@ from curation.batch.folder import read_batch, read_selected
 from curation.cli.app import main
 from curation.cli.kinds import EXPORT
 from curation.errors import BatchError, CurationError, StoreError
-from curation.exchange.receive import earlier_batches, export_trl, label_report
+from curation.exchange.receive import label_report
+from curation.exchange.send import export_batch, export_trl
 from curation.exchange.training_files import COLUMNS, dataset_card
 from curation.exchange.trl import preferences
 from curation.pool.labels import MUCH, SETTLED, SLIGHTLY, Label, in_force, people_only
 from curation.representation.features_file import read_features
-from curation.review.register import export_batch, record_batch
+from curation.review.earlier import earlier_batches
+from curation.review.register import record_batch
 from curation.review.settling import settle
 from curation.review.signing_key import KEY
 from curation.review.signoff import sign_batch, verify_batch

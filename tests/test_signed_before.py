@@ -20,9 +20,10 @@ from curation.batch.presentation import decode_side
 from curation.batch.records import check_ids
 from curation.errors import ExportError, StoreError
 from curation.exchange.receive import import_labels
-from curation.review.register import export_batch, record_batch
+from curation.exchange.send import export_batch, export_signed
+from curation.review.register import record_batch
 from curation.review.signing_key import KEY
-from curation.review.signoff import export_signed, verify_batch
+from curation.review.signoff import verify_batch
 from curation.review.store.store import Store, open_store
 
 KEPT = Path(__file__).parent / "data" / "signed-0.2.0"

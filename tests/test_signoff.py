@@ -16,12 +16,14 @@ import pytest
 from curation.batch.folder import SIGNATURE, check_target, read_batch
 from curation.batch.records import save_batch
 from curation.errors import BatchError, ExportError, SignatureError, StoreError
+from curation.exchange.send import export_signed
 from curation.representation.features_file import write_features
 from curation.review.register import record_batch
 from curation.review.signing_key import KEY, private_key, public_hex
-from curation.review.signoff import SELF_SIGN, checklist, export_signed, sign_batch, verify_batch
+from curation.review.signoff import SELF_SIGN, checklist, sign_batch, verify_batch
 from curation.review.store.store import Store, open_store
-from curation.run.solve import load_pool, prepare, solve
+from curation.run.prepare import load_pool, prepare
+from curation.run.solve import solve
 from curation.settings import DesignSettings, SpaceSettings
 
 
@@ -260,7 +262,7 @@ def _tamperings(store: Store, folder: Path) -> dict[str, tuple[tuple[str, tuple[
 )  # fmt: skip
 def test_rows_changed_behind_the_stores_back_are_found(desk: Any, tmp_path: Path, name: str) -> None:
     folder, store = desk
-    from curation.review.register import export_batch
+    from curation.exchange.send import export_batch
 
     export_batch(folder, to="csv", out=tmp_path / "x.csv", store=store)
     sign_batch(folder, who="cat", store=store)
@@ -376,7 +378,7 @@ def test_roles_are_enforced_by_every_call_of_the_store(desk: Any) -> None:
 def test_an_old_store_gets_a_log_that_holds(desk: Any, tmp_path: Path) -> None:
     """Decisions and exports of a version without a log become its first events when the store is opened."""
     folder, store = desk
-    from curation.review.register import export_batch
+    from curation.exchange.send import export_batch
 
     export_batch(folder, to="csv", out=tmp_path / "x.csv", store=store)
     store.close()

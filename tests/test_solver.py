@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from curation.bench.solvers import problem
+from curation.bench.problems import problem
 from curation.design.certificate import certify
 from curation.design.criterion import make_criterion
 from curation.design.geometry import Geometry

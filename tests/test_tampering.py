@@ -16,9 +16,9 @@ import pytest
 from curation.batch.folder import SIGNATURE, read_batch
 from curation.errors import CurationError, SignatureError, StoreError
 from curation.exchange.receive import import_labels
-from curation.review.register import export_batch
+from curation.exchange.send import export_batch, export_signed
 from curation.review.signing_key import private_key
-from curation.review.signoff import export_signed, sign_batch, verify_batch
+from curation.review.signoff import sign_batch, verify_batch
 from curation.review.store.anchor import heads_file
 from curation.review.store.chain import START, event_hash
 from curation.review.store.log_check import NOT_COVERED

@@ -16,7 +16,8 @@ from curation.batch.folder import read_batch
 from curation.cli.app import main
 from curation.cli.kinds import EXPORT
 from curation.errors import ExportError, OutputError
-from curation.exchange.receive import export_trl, import_labels
+from curation.exchange.receive import import_labels
+from curation.exchange.send import export_trl
 from curation.exchange.training_files import COLUMNS, dataset_card, write_training
 from curation.exchange.trl import Preferences, preferences
 from curation.pool.labels import Label

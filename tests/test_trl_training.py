@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from curation.batch.folder import read_batch
-from curation.exchange.receive import export_trl, import_labels
+from curation.exchange.receive import import_labels
+from curation.exchange.send import export_trl
 from curation.review.store.store import Store
 from tests.test_graded_answers import answered
 from tests.test_labels_back import exported, made, side, store, studio, winner, write  # noqa: F401

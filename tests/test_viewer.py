@@ -18,16 +18,17 @@ import pytest
 
 from curation.batch.folder import read_batch
 from curation.dashboard.jobs import cancel_job, start_features_job, start_job
-from curation.dashboard.view import save_upload
+from curation.dashboard.places import save_upload
 from curation.errors import StoreError
-from curation.exchange.receive import export_trl, import_labels
+from curation.exchange.receive import import_labels
 from curation.exchange.second_rater import rate
+from curation.exchange.send import export_batch, export_signed, export_trl
 from curation.experiments.judge import EndpointJudge
 from curation.review.again import design_again, plan_pilot
-from curation.review.register import decide_from_file, export_batch, record_batch, save_for_review
+from curation.review.register import decide_from_file, record_batch, save_for_review
 from curation.review.settling import settle
 from curation.review.signing_key import KEY
-from curation.review.signoff import export_signed, sign_batch
+from curation.review.signoff import sign_batch
 from curation.review.store.decisions import new_decision
 from curation.review.store.store import Store
 from curation.review.topup import carry_over, reject_and_replace, top_up
@@ -201,7 +202,7 @@ def attributes_of(function: Any) -> set[str]:
 
 
 SERVICE_READS = {
-    "curation.review.again.labelled_batches", "curation.review.again.lesson", "curation.exchange.receive.earlier_batches",
+    "curation.review.again.labelled_batches", "curation.review.again.lesson", "curation.review.earlier.earlier_batches",
     "curation.exchange.receive.label_report", "curation.review.checklist.checklist", "curation.review.register.check_recorded",
     "curation.review.register.seeds_of", "curation.review.signoff.verify_batch", "curation.exchange.second_rater.estimate",
 }  # fmt: skip

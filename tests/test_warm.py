@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from curation.bench.solvers import generator, problem
+from curation.bench.problems import generator, problem
 from curation.design.certificate import certify
 from curation.design.criterion import make_criterion
 from curation.design.geometry import Geometry

@@ -19,7 +19,9 @@ from curation.insight.learning import Outcomes
 from curation.insight.learning_rule import teach
 from curation.pool.schema import Pool
 from curation.representation.features_file import FeatureTable
-from curation.run.solve import Earlier, Prepared, design_problem, prepare, run_solver, select_batch
+from curation.run.prepare import prepare
+from curation.run.results import Earlier, Prepared
+from curation.run.solve import design_problem, run_solver, select_batch
 from curation.settings import DesignSettings
 
 MATCHED = 0.3  # of the mean squared difference of log length: what `matched` adds to a pair's own

@@ -31,7 +31,8 @@ from curation.pool.labels import Label, in_force
 from curation.pool.schema import Pool, PoolFile, Truth
 from curation.representation.features_file import read_features
 from curation.review.store.store import open_store
-from curation.run.solve import design_problem, load_pool, prepare, run_solver
+from curation.run.prepare import load_pool, prepare
+from curation.run.solve import design_problem, run_solver
 from curation.settings import DesignSettings, SpaceSettings, kept_design, kept_space, workspace
 
 Array = NDArray[np.float64]

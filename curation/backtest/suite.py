@@ -26,7 +26,7 @@ from curation.errors import CurationError, PoolError
 from curation.insight.learning_rule import Bets
 from curation.pool.schema import PoolFile
 from curation.representation.features_file import FeatureTable, read_features
-from curation.run.solve import load_pool
+from curation.run.prepare import load_pool
 from curation.settings import PRESETS
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")

@@ -9,7 +9,7 @@ import numpy as np
 from curation.backtest.arena import BacktestError
 from curation.backtest.run import Result, place, read
 from curation.insight.efficiency import LabelEquivalent, label_equivalent
-from curation.run.solve import Solved
+from curation.run.results import Solved
 from curation.settings import DesignSettings
 
 UNTESTED = "not tested on outcomes: buy a pilot"

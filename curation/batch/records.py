@@ -24,7 +24,9 @@ from curation.errors import BatchError
 from curation.insight.learning_rule import taught_identity
 from curation.pool.pair_lists import LocalPair
 from curation.pool.schema import Pool, pair_id
-from curation.run.solve import Pinned, Prepared, Solved, summary
+from curation.run.report import summary
+from curation.run.results import Prepared, Solved
+from curation.run.solve import Pinned
 
 LATER = {
     "temperature": 1.0,

@@ -1,0 +1,1 @@
+"""Speed and memory: stated problems, the solver and its rivals, extraction against bare forward passes."""

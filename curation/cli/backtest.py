@@ -162,7 +162,7 @@ def backtest(
     from curation.backtest.run import Options, place, run_backtest, write
     from curation.backtest.search import run_search, run_study
     from curation.pool.readers.read import parse_mapping
-    from curation.run.solve import load_pool
+    from curation.run.prepare import load_pool
 
     settings = design_settings(
         budget=1.0, ridge=ridge, ridge_kind=ridge_kind, prior_power=prior_power,

@@ -1,4 +1,4 @@
-"""Commands of the way out to annotators and back: decide, export, import-labels."""
+"""Commands on a batch: decide, export, import-labels, labels, sign, verify, people, topup."""
 
 from __future__ import annotations
 
@@ -89,9 +89,7 @@ def export(
 ) -> None:
     """Write the approved pairs for annotators, or labelled pairs for TRL; what is left out is counted."""
     from curation.exchange.assignment import parse_annotators
-    from curation.exchange.receive import export_trl
-    from curation.review.register import export_batch
-    from curation.review.signoff import export_signed
+    from curation.exchange.send import export_batch, export_signed, export_trl
 
     if to is ExportChoice.trl:
         if answers is not AnswersChoice.binary:
@@ -296,7 +294,7 @@ def topup(
     from curation.pool.readers.read import parse_mapping
     from curation.review.store.store import open_store
     from curation.review.topup import top_up
-    from curation.run.solve import load_pool
+    from curation.run.prepare import load_pool
 
     made = top_up(
         folder, load_pool(pool, mapping=parse_mapping(columns or ())).pool, features_file, who=who, store=open_store(),

@@ -244,7 +244,7 @@ def run_job(job_id: str) -> None:
 
 def run_features(options: dict[str, Any], out: str, progress: Any) -> str:
     """The worker of an extraction."""
-    from curation.run.solve import load_pool, make_features
+    from curation.run.prepare import load_pool, make_features
 
     def fitting(done: int, total: int, seconds: float) -> None:
         progress(0, 0, 0.0, f"Fitting the model: step {done:,} of {total:,}, {seconds:.0f} s so far")

@@ -1,29 +1,22 @@
-"""From annotators back: import labels, judge them, hand them to training, start the next batch from them."""
+"""From annotators back: labels imported, counted and judged."""
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from curation.batch.folder import (
-    SPACE,
     BatchFolder,
-    SelectedPairs,
-    check_selected,
     read_batch,
-    read_information,
-    read_selected,
 )
-from curation.errors import BatchError, ExportError, ImportLabelsError
+from curation.batch.information import realised_information
+from curation.errors import ImportLabelsError
 from curation.exchange.cells import UNNAMED
 from curation.exchange.decode import Decoded, decode
-from curation.exchange.hub import check_repository, push
 from curation.exchange.incoming import LabelFormat, read_answers
 from curation.exchange.people import (
     annotations_of,
@@ -33,21 +26,12 @@ from curation.exchange.people import (
     same_people,
     with_name,
 )
-from curation.exchange.training_files import write_training
-from curation.exchange.trl import preferences
 from curation.insight.agreement import Quality, label_quality
 from curation.insight.judged import second_raters
-from curation.insight.learning import Outcomes, joined
 from curation.pool.labels import Label, in_force, people_only
-from curation.pool.pair_lists import LocalPair, pairs_by_id
-from curation.pool.schema import Pool
-from curation.representation.space import Space
-from curation.review.register import check_recorded, record_batch, seeds_of
+from curation.review.register import record_batch, seeds_of
 from curation.review.settling import disputes
-from curation.review.store.roles import COMMAND_LINE
 from curation.review.store.store import Store, open_store
-from curation.run.solve import Earlier
-from curation.settings import SpaceSettings
 
 
 def import_labels(
@@ -182,49 +166,6 @@ def quality_of(labels: Sequence[Label]) -> Quality:
     return label_quality(labels)
 
 
-def _counted(labels: Sequence[Label]) -> Counter[str]:
-    """Labels per pair, skips left out: a tie teaches as much as a win."""
-    return Counter(label.pair_id for label in labels if label.outcome != "skip")
-
-
-def realised_information(batch: BatchFolder, labels: Sequence[Label]) -> dict[str, float] | None:
-    """`information_of` the pairs that came back labelled."""
-    return information_of(batch, _counted(labels))
-
-
-def information_of(batch: BatchFolder, counts: Mapping[str, int]) -> dict[str, float] | None:
-    """The criterion of the whole batch, of the pairs counted, and their ratio (1: nothing was lost).
-
-    counts: pair_id -> labels, of which up to the copies that were planned count. None for a batch folder that does not
-    hold its criterion.
-    """
-    from curation.design.criterion import cholesky
-
-    stored = read_information(batch)
-    if stored is None:
-        return None
-    import torch
-
-    fisher, prior, selected = torch.as_tensor(stored[0]), torch.as_tensor(stored[1]), stored[2]
-    n = float(batch.manifest["labels"])
-    got = np.array([counts.get(pair, 0) for pair in selected.pair_ids], dtype=float)
-    z = torch.as_tensor(selected.sensitivities.copy())
-
-    def value(weights: np.ndarray) -> float:
-        S = z.T @ (z * torch.as_tensor(weights / n)[:, None]) + prior
-        return float(torch.trace(torch.cholesky_solve(fisher, cholesky(S))))
-
-    copies = selected.copies.astype(float)
-    planned, realised = value(copies), value(np.minimum(got, copies))
-    return {
-        "planned": planned,
-        "realised": realised,
-        "share": planned / realised,
-        "labelled_pairs": float((got > 0).sum()),
-        "pairs": float(len(got)),
-    }
-
-
 def _information_sentence(batch: BatchFolder, labels: Sequence[Label]) -> str | None:
     told = realised_information(batch, labels)
     if told is None:
@@ -233,173 +174,3 @@ def _information_sentence(batch: BatchFolder, labels: Sequence[Label]) -> str | 
         f"{told['labelled_pairs']:,.0f} of {told['pairs']:,.0f} pairs have a label; the criterion stands at "
         f"{told['realised']:.4g} where all of them would give {told['planned']:.4g} ({told['share']:.1%} of the plan)."
     )
-
-
-def export_trl(
-    folder: str | Path,
-    out: str | Path,
-    *,
-    force: bool = False,
-    ties: bool = False,
-    card: bool = False,
-    push_to: str | None = None,
-    who: str = COMMAND_LINE,
-    store: Store | None = None,
-) -> dict[str, Any]:
-    """Write the labelled pairs of a batch as TRL preference rows; the export is recorded.
-
-    ties: pairs that were answered and have no winner, to a file of their own. card: a dataset card beside them.
-    push_to: OWNER/NAME of a data set repository on a hub that gets all of these once they are written and recorded.
-
-    Raises ExportError where there is none, StoreError for who may not.
-    """
-    opened = store or open_store()
-    who = opened.require(who, "reviewer")  # before a file is written
-    repository = None if push_to is None else check_repository(push_to)
-    batch = read_batch(folder)
-    check_recorded(opened, batch)
-    kept = opened.labels(batch.batch_id)
-    if not in_force(kept):
-        raise ExportError(
-            f"batch {batch.batch_id} has no labels; bring them in with `import-labels`, then export to TRL."
-        )
-    made = preferences(batch.records, kept, batch_id=batch.batch_id)
-    if not made.rows:
-        gone = ", ".join(f"{count} {reason}" for reason, count in made.left_out.items() if count)
-        raise ExportError(f"no pair of batch {batch.batch_id} has a winner ({gone}), so there is nothing to train on.")
-    path, beside, sha256 = write_training(
-        made, out, force=force, ties=ties,
-        about=quality_of(people_only(kept)).sentences() if card else None, batch_id=batch.batch_id,
-    )  # fmt: skip
-    opened.record_export(
-        batch.batch_id, format="trl", file=path.resolve(), sha256=sha256, rows=len(made.rows), left_out=made.left_out,
-        signed=False, who=who,
-    )  # fmt: skip
-    return {
-        "batch_id": batch.batch_id,
-        "to": "trl",
-        "out": str(path),
-        "also_written": [str(place) for place in beside],
-        "rows": len(made.rows),
-        "pairs": len(made.rows),
-        "left_out": made.left_out,
-        "settled": made.settled,
-        "sha256": sha256,
-        "pushed": None if repository is None else push(repository, [path, *beside], message=f"Batch {batch.batch_id}"),
-        "notes": [],
-        "annotators": {},
-    }
-
-
-def earlier_batches(
-    folders: Sequence[str | Path],
-    pool: Pool,
-    *,
-    space: SpaceSettings,
-    features_metadata: dict[str, str],
-    store: Store | None = None,
-) -> Earlier:
-    """What labelled earlier batches have taught. All must share one space, of the settings asked for.
-
-    Raises BatchError naming the batch whose space or model differs, or that has no labels.
-    """
-    opened = store or open_store()
-    first: Space | None = None
-    information: np.ndarray | None = None
-    ids: list[str] = []
-    labelled: set[LocalPair] = set()
-    outcomes: list[Outcomes] = []
-    numbers = {prompt.prompt_id: number for number, prompt in enumerate(pool.prompts)}
-    total = 0
-    for folder in folders:
-        batch = read_batch(folder)
-        fitted = Space.load(batch.path / SPACE)
-        _same_space(batch, fitted, first, space, features_metadata)
-        first = first or fitted
-        labels = in_force(opened.labels(batch.batch_id))
-        counts = _counted(labels)
-        if not counts:
-            raise BatchError(
-                f"batch {batch.batch_id} has no labels, so it has taught nothing; import them first, or leave it out."
-            )
-        if batch.batch_id in ids:
-            raise BatchError(f"batch {batch.batch_id} is given twice; give every earlier batch once.")
-        ids.append(batch.batch_id)
-        selected = read_selected(batch.path)
-        check_selected(batch, selected)
-        if selected.vectors.shape[1] != fitted.dim:
-            raise BatchError(
-                f"batch {batch.batch_id} has vectors of {selected.vectors.shape[1]} numbers in a space of "
-                f"{fitted.dim}; the folder was changed: solve again."
-            )
-        got = np.array([counts[pair] for pair in selected.pair_ids], dtype=float)
-        part = selected.vectors.T @ (selected.vectors * got[:, None])
-        information = part if information is None else information + part
-        outcomes.append(_outcomes(batch, selected, labels, numbers))
-        total += int(got.sum())
-        labelled |= set(pairs_by_id(pool, set(counts)).values())
-    if first is None or information is None:
-        raise BatchError("no earlier batch was given; name its folder after --previous.")
-    return Earlier(tuple(ids), first, information, tuple(sorted(labelled)), total, joined(outcomes))
-
-
-WON = {"a": 1.0, "b": 0.0, "tie": 0.5}  # of the first response; a tie is half a win, a skip is no label
-
-
-def _outcomes(
-    batch: BatchFolder, selected: SelectedPairs, labels: Sequence[Label], numbers: dict[str, int]
-) -> Outcomes:
-    """Who won, pair by pair. numbers: of prompts by their ids; prompts that are in no pool any more get new ones."""
-    won: defaultdict[str, float] = defaultdict(float)
-    trials: Counter[str] = Counter()
-    for label in labels:
-        if label.outcome in WON:
-            won[label.pair_id] += WON[label.outcome]
-            trials[label.pair_id] += 1
-    by_id = {record["pair_id"]: record for record in batch.records}
-    records = [by_id[key] for key in selected.pair_ids]
-    lengths = np.array([[len(r["response_a"]), len(r["response_b"])] for r in records], dtype=float).reshape(-1, 2)
-    for record in records:
-        numbers.setdefault(record["prompt_id"], len(numbers))
-    return Outcomes(
-        vectors=selected.vectors,
-        wins=np.array([won[key] for key in selected.pair_ids], dtype=float),
-        trials=np.array([trials[key] for key in selected.pair_ids], dtype=float),
-        groups=np.array([numbers[record["prompt_id"]] for record in records], dtype=np.int64),
-        length=np.log1p(lengths[:, 0]) - np.log1p(lengths[:, 1]),
-    )
-
-
-def _options(space: SpaceSettings) -> str:
-    """The options that ask for a space."""
-    return (
-        f"--dim {space.dim} --{'' if space.normalize else 'no-'}normalize --pca {space.pca} "
-        f"--{'' if space.length else 'no-'}length"
-    )
-
-
-def _same_space(
-    batch: BatchFolder, fitted: Space, first: Space | None, wanted: SpaceSettings, metadata: dict[str, str]
-) -> None:
-    if fitted.settings != wanted:
-        differ = [
-            f"{name} {theirs} there, {getattr(wanted, name)} here"
-            for name, theirs in asdict(fitted.settings).items()
-            if getattr(wanted, name) != theirs
-        ]
-        raise BatchError(
-            f"batch {batch.batch_id} was made in another space ({'; '.join(differ)}); labels do not carry over: repeat "
-            f"its settings ({_options(fitted.settings)}), or start without --previous."
-        )
-    if first is not None and fitted.fingerprint != first.fingerprint:
-        raise BatchError(
-            f"batch {batch.batch_id} was made in another space than the batches before it; labels of different spaces "
-            "cannot be added: make later batches with --previous, which keeps the space."
-        )
-    theirs = batch.manifest["features"]["metadata"]
-    for name in ("model", "revision", "layer", "pooling"):
-        if name in theirs and name in metadata and theirs[name] != metadata[name]:
-            raise BatchError(
-                f"batch {batch.batch_id} was made on features of {name} {theirs[name]}, these are of {metadata[name]}; "
-                "use the same features, or start without --previous."
-            )

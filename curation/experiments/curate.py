@@ -36,7 +36,7 @@ def make_pool(prompts: Sequence[str], responses: Sequence[Sequence[str]], *, nam
 
 def features_of(pool: Pool, model: Path | str, *, device: str, out: Path) -> FeatureTable:
     """Hidden states and log-probabilities of the SFT model on every candidate."""
-    from curation.run.solve import make_features
+    from curation.run.prepare import make_features
 
     make_features(pool, out, model=str(model), device=device)
     return read_features(out, pool.ids(), pool_fingerprint=pool.fingerprint)

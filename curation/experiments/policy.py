@@ -58,7 +58,7 @@ def run_policy(
         made = {"published": imdb.ImdbSettings, "small": imdb.small_settings, "test": imdb.test_settings}[scale]
         settings = made(data) if data is not None else imdb.ImdbSettings()
         return imdb.run_imdb(replace(settings, seed=seed), out, device=device, told=told)
-    from curation.run.solve import load_pool
+    from curation.run.prepare import load_pool
 
     chosen = {"published": hh.HhSettings, "small": hh.small_settings, "test": hh.test_settings}[scale]()
     return hh.run_hh(

@@ -11,7 +11,9 @@ import numpy as np
 
 from curation.pool.pair_lists import LocalPair
 from curation.pool.schema import Pool
-from curation.run.solve import Prepared, design_problem, prepare, run_solver
+from curation.run.prepare import prepare
+from curation.run.results import Prepared
+from curation.run.solve import design_problem, run_solver
 from curation.settings import (
     DEFAULT_DESIGN,
     DEFAULT_SPACE,

@@ -1,1 +1,1 @@
-"""What people did: decisions, roles, names, labels, exports and the audit log, in one database."""
+"""What people do with a batch: register, decide, act, fill up, settle, sign; `store` is the database below."""

@@ -10,16 +10,18 @@ from typing import Any
 
 from curation.batch.folder import MANIFEST, BatchFolder, read_manifest
 from curation.errors import BatchError
-from curation.exchange.receive import earlier_batches
 from curation.insight.learning_result import Learnt
 from curation.insight.learning_rule import Bets, Next
 from curation.pool.labels import in_force
 from curation.pool.pair_lists import LocalPair
 from curation.pool.schema import Pool
 from curation.representation.features_file import FeatureTable, read_features
+from curation.review.earlier import earlier_batches
 from curation.review.register import save_for_review
 from curation.review.store.store import Store
-from curation.run.solve import Earlier, Prepared, prepare, solve
+from curation.run.prepare import prepare
+from curation.run.results import Earlier, Prepared
+from curation.run.solve import solve
 from curation.run.taught import learn_from
 from curation.settings import DesignSettings, SpaceSettings, kept_space
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from curation.batch.folder import BatchFolder
-from curation.exchange.receive import information_of
+from curation.batch.information import information_of
 from curation.review.findings import batch_warnings
 from curation.review.store.store import Store
 

@@ -1,22 +1,16 @@
-"""From a solved batch to annotators: save and register, decide, export what was approved."""
+"""A solved batch becomes one that people review: saved, recorded with what it was, decided on from files."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from curation.batch.answers import Answers
 from curation.batch.folder import MANIFEST, RECORDS, BatchFolder, read_batch
-from curation.batch.guidelines import guidelines_of
-from curation.batch.presentation import ExportHeader, Order
 from curation.batch.records import batch_seed, check_ids, save_batch, solved_identity
-from curation.errors import BatchError, ExportError, StoreError
-from curation.exchange.assignment import Annotator
-from curation.exchange.export import Format, approved_only, export_records
+from curation.errors import BatchError, StoreError
 from curation.pool.pair_lists import LocalPair
 from curation.pool.schema import canonical_json
 from curation.review.store.binding import Binding
@@ -24,7 +18,8 @@ from curation.review.store.decisions import Decision, NewDecision, read_decision
 from curation.review.store.ledger import FILED
 from curation.review.store.roles import Role
 from curation.review.store.store import Store, open_store
-from curation.run.solve import Pinned, Solved
+from curation.run.results import Solved
+from curation.run.solve import Pinned
 from curation.settings import workspace
 
 # What of a manifest a batch is bound to when it is recorded: what was asked for and what the design is and found.
@@ -204,109 +199,3 @@ def _decide_seen(store: Store, batch_id: str, decisions: Sequence[NewDecision], 
             moved = any(key in found and found[key].version != version for key, version in expected.items())
             if not moved or attempt == ATTEMPTS:
                 raise
-
-
-@dataclass(frozen=True)
-class SignedState:
-    """What a signature covers, as far as an export depends on it.
-
-    head: hash of the event that signed. decisions: digest of what holds. files: sha256 of the batch's files.
-    """
-
-    head: str
-    decisions: str
-    files: dict[str, str]
-
-
-def export_batch(
-    folder: str | Path,
-    *,
-    to: Format,
-    out: str | Path,
-    order: Order = "random",
-    answers: Answers = "binary",
-    signed: SignedState | None = None,
-    force: bool = False,
-    annotators: Sequence[Annotator] = (),
-    who: str = "command line",
-    store: Store | None = None,
-) -> dict[str, Any]:
-    """Write the approved pairs of a batch for annotators. What is left out is counted, the export is recorded.
-
-    signed: of a signed batch that was verified (`signoff.export_signed` does), whose files and decisions must be those
-    that are read here; without it every row says that the batch is unsigned. answers: whether annotators are asked for
-    a side, or how much better too; graded rows carry it, so that labels are read accordingly. annotators: who labels
-    which row is drawn and written beside. Raises ExportError.
-    """
-    batch = read_batch(folder)
-    opened = store or open_store()
-    record_batch(opened, batch, who=who, role="approver" if signed else "reviewer")  # before a file is written
-    decisions, digest = opened.decided(batch.batch_id)
-    if signed is not None:
-        _as_signed(batch, digest, signed)
-    kept, left_out = approved_only(batch.records, decisions)
-    if not kept:
-        counts = ", ".join(f"{count} {reason}" for reason, count in left_out.items() if count)
-        raise ExportError(
-            f"no pair of batch {batch.batch_id} is approved ({counts}); approve pairs on the Review page or with "
-            "`decide`, then export."
-        )
-    seed = seeds_of(opened, batch)[0]
-    if seed != batch_seed(batch.batch_id, batch.manifest["settings"]["seed"]):
-        kept = [{**record, "left": None} for record in kept]  # what the Review page shows left; exports have their own
-    header = ExportHeader(
-        batch_id=batch.batch_id,
-        batch_seed=seed,
-        manifest_hash=batch.digests[MANIFEST],
-        pool_name=batch.manifest["pool"]["name"],
-        signed=signed is not None,
-        audit_head=None if signed is None else signed.head,
-        answers=answers,
-    )
-    result = export_records(
-        kept,
-        to=to,
-        out=Path(out),
-        order=order,
-        header=header,
-        force=force,
-        annotators=annotators,
-        guidelines=guidelines_of(batch),
-    )
-    counted = {**left_out, **result.left_out}
-    opened.record_export(
-        batch.batch_id,
-        format=to,
-        file=Path(out).resolve(),
-        sha256=result.sha256,
-        rows=result.rows,
-        left_out=counted,
-        signed=signed is not None,
-        who=who,
-        answers=answers,
-    )
-    return {
-        "batch_id": batch.batch_id,
-        "to": to,
-        "answers": answers,
-        "out": str(result.path),
-        "also_written": [str(path) for path in result.extra_paths],
-        "rows": result.rows,
-        "pairs": result.pairs,
-        "left_out": counted,
-        "signed": signed is not None,
-        "sha256": result.sha256,
-        "notes": list(result.notes),
-        "annotators": result.annotators,
-    }
-
-
-def _as_signed(batch: BatchFolder, decisions: str, signed: SignedState) -> None:
-    """Raise ExportError where what was read for an export is not what was signed: it may change after the check."""
-    changed = [name for name, digest in batch.digests.items() if signed.files.get(name) != digest]
-    changed += ["the decisions"] if decisions != signed.decisions else []
-    if changed:
-        raise ExportError(
-            f"batch {batch.batch_id} changed while it was being exported ({', '.join(changed)}), so nothing was "
-            "written; see `verify`, then export again."
-        )

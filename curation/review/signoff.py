@@ -12,16 +12,12 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from curation.batch.answers import Answers
 from curation.batch.folder import MANIFEST, SIGNATURE, BatchFolder, read_batch
-from curation.batch.presentation import Order
 from curation.batch.shape import check_signature
-from curation.errors import BatchError, ExportError, SignatureError
-from curation.exchange.assignment import Annotator
-from curation.exchange.export import Format
+from curation.errors import BatchError, SignatureError
 from curation.review.checklist import checklist as checklist
 from curation.review.checklist import checks_of
-from curation.review.register import SignedState, binding_of, export_batch, record_batch
+from curation.review.register import binding_of, record_batch
 from curation.review.sealed import changed_files, contents, sent_files, to_sign
 from curation.review.signing_key import key_path, normal_public, private_key, public_hex, signed_by
 from curation.review.store.read_only import store_to_read
@@ -210,48 +206,6 @@ def _write(folder: Path, signature: Mapping[str, Any]) -> None:
             f"{folder / SIGNATURE} could not be written ({error.strerror or error}), so the batch is not signed; mend "
             "that and sign again."
         ) from None
-
-
-def export_signed(
-    folder: str | Path,
-    *,
-    to: Format,
-    out: str | Path,
-    order: Order = "random",
-    answers: Answers = "binary",
-    force: bool = False,
-    annotators: Sequence[Annotator] = (),
-    who: str = "command line",
-    trusted: str | None = None,
-    store: Store | None = None,
-) -> dict[str, Any]:
-    """Write the approved pairs of a signed batch, with the signed head of the audit log in every row.
-
-    trusted: public key (hex) of the signer, where it is not this machine's. What is written is made of the bytes whose
-    hashes the signature holds. Raises ExportError for a batch that is not signed, no longer what was signed, or signed
-    with a key that nobody knows here.
-    """
-    opened = store or open_store()
-    opened.require(who, "approver")
-    batch = read_batch(folder)
-    signature = read_signature(folder)
-    if signature is None:
-        raise ExportError(
-            f"batch {batch.batch_id} is not signed; sign it (`sign DIR --as NAME`), or export it with --unsigned, and "
-            "every row will be marked as unsigned."
-        )
-    verdict = verify_batch(folder, store=opened, trusted=trusted, exports=False, signature=signature)
-    if not verdict.holds:
-        raise ExportError(
-            f"batch {batch.batch_id} is not what was signed ({verdict.problems[0]}); see `verify`, then sign again."
-        )
-    if not verdict.key_known:
-        raise ExportError(f"{verdict.sentence()}, or export it with --unsigned.")
-    state = SignedState(str(signature["head"]["hash"]), str(signature["decisions"]), dict(signature["files"]))
-    return export_batch(
-        folder, to=to, out=out, order=order, answers=answers, signed=state, force=force, annotators=annotators, who=who,
-        store=opened,
-    )  # fmt: skip
 
 
 def read_signature(folder: str | Path) -> dict[str, Any] | None:

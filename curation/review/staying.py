@@ -13,7 +13,8 @@ from curation.design.selection.sampling import repeated
 from curation.pool.pair_lists import LocalPair, pairs_by_id
 from curation.pool.schema import Pool
 from curation.run.constraints import length_differences, pool_limits
-from curation.run.solve import Prepared, pair_numbers
+from curation.run.results import Prepared
+from curation.run.solve import pair_numbers
 from curation.settings import DesignSettings
 
 

@@ -16,21 +16,23 @@ import numpy as np
 from curation.batch.folder import SPACE, BatchFolder, read_batch
 from curation.batch.guidelines import guidelines_of
 from curation.errors import BatchError, StoreError
-from curation.exchange.receive import earlier_batches
 from curation.pool.pair_lists import LocalPair, pairs_by_id
 from curation.pool.schema import Pool
 from curation.representation.space import Space
+from curation.review.earlier import earlier_batches
 from curation.review.register import record_batch, save_for_review
 from curation.review.staying import design_labels, length_limit, with_room
 from curation.review.store.decisions import new_decision
 from curation.review.store.store import Store
-from curation.run.solve import Earlier, Pinned, pair_numbers, prepare, solve
+from curation.run.prepare import prepare
+from curation.run.results import Earlier
+from curation.run.solve import Pinned, pair_numbers, solve
 from curation.run.taught import learn_from
 from curation.settings import DesignSettings, kept_design, kept_space
 
 if TYPE_CHECKING:
     from curation.insight.explain import Replacement
-    from curation.run.solve import Prepared, Solved
+    from curation.run.results import Prepared, Solved
 
 REPLACED = "replaced by a better pair"
 

@@ -1,0 +1,1 @@
+"""The wiring: a prepared pool, constraints from settings, a solved design, its report."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from curation.insight.learning_rule import Bets, teach
-from curation.run.solve import Earlier, Prepared
+from curation.run.results import Earlier, Prepared
 from curation.settings import DesignSettings
 
 

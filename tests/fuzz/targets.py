@@ -19,9 +19,12 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 
 from curation.batch.folder import CRITERION, DESIGN, MANIFEST, RECORDS, SELECTED, SIGNATURE, SPACE, read_batch
-from curation.dashboard.view import allowed_path, pool_path, view_from_query
+from curation.batch.information import information_of
+from curation.dashboard.places import allowed_path, pool_path
+from curation.dashboard.view import view_from_query
 from curation.errors import CurationError
-from curation.exchange.receive import import_labels, information_of, label_report
+from curation.exchange.receive import import_labels, label_report
+from curation.exchange.send import export_batch
 from curation.insight.length_share import sentence_of_batch
 from curation.pool.checks import pool_report
 from curation.pool.files.storage import canonical_table
@@ -32,12 +35,13 @@ from curation.representation.space import Space
 from curation.review.acts import price_of
 from curation.review.findings import batch_warnings
 from curation.review.queue import SORTS, Filter, QueueTable, decision_words
-from curation.review.register import export_batch, record_batch
+from curation.review.register import record_batch
 from curation.review.signoff import checklist, read_signature, verify_batch
 from curation.review.store.decisions import read_decisions_csv
 from curation.review.store.store import open_store
 from curation.review.topup import excluded_pairs, settings_of
-from curation.run.solve import prepare, solve
+from curation.run.prepare import prepare
+from curation.run.solve import solve
 from curation.settings import DesignSettings, SpaceSettings, parse_quotas
 from tests.fuzz.mutate import changed_bytes, changed_json, changed_table, odd_value
 from tests.fuzz.world import World

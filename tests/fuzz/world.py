@@ -18,13 +18,16 @@ import zstandard
 
 from curation.batch.folder import read_batch
 from curation.batch.records import save_batch
+from curation.exchange.send import export_batch
 from curation.pool.files.storage import canonical_table
 from curation.pool.schema import Pool
 from curation.representation.features_file import write_features
-from curation.review.register import export_batch, record_batch
+from curation.review.register import record_batch
 from curation.review.signoff import sign_batch
 from curation.review.store.store import open_store
-from curation.run.solve import Prepared, load_pool, prepare, solve
+from curation.run.prepare import load_pool, prepare
+from curation.run.results import Prepared
+from curation.run.solve import solve
 from curation.settings import DesignSettings, SpaceSettings
 
 BUDGET = 8

@@ -1,0 +1,1 @@
+"""General convex programs that know nothing of designs."""

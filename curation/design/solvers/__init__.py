@@ -1,0 +1,1 @@
+"""Solvers of the design problem: Newton by column generation, Frank-Wolfe, warm starts."""

@@ -1,0 +1,1 @@
+"""Readers of candidate pools, one file a family of formats, with every row accounted for."""

@@ -192,7 +192,7 @@ class Store(LabelStore, SignStore, ScenarioStore, ViewStore, CommentStore):
         """Different decisions for different pairs (a file's), all or none, as one act.
 
         carried: they came over from another batch, so that undo passes them by. filed: they come from a file, which
-        `handover.decide_from_file` looks at when the file comes again.
+        `review.register.decide_from_file` looks at when the file comes again.
         """
         checked = [new_decision(row.pair_id, row.decision, row.reason, row.note) for row in new]
         if not checked:
