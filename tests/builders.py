@@ -12,7 +12,8 @@ from scipy.optimize import linprog
 
 from curation.design.criterion import Criterion, make_criterion
 from curation.design.geometry import Geometry
-from curation.design.sets.feasible import Feasible, make_feasible
+from curation.design.sets.feasible import Feasible
+from curation.design.sets.make import make_feasible
 
 
 def random_geometry(

@@ -14,8 +14,9 @@ from scipy.optimize import LinearConstraint, linprog, milp
 
 from curation.design.criterion import Criterion, make_criterion
 from curation.design.geometry import Geometry
-from curation.design.sets.feasible import Feasible, make_feasible
+from curation.design.sets.feasible import Feasible
 from curation.design.sets.limits import Limits, MeanLimit
+from curation.design.sets.make import make_feasible
 from tests.builders import explicit_vectors, membership, random_fisher, random_geometry
 
 

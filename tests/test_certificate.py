@@ -15,7 +15,10 @@ from curation.design.certificate import Certificate, certify, lower_bound
 from curation.design.criterion import Criterion, make_criterion
 from curation.design.geometry import Geometry
 from curation.design.result import Design
-from curation.design.sets.feasible import Feasible, make_feasible
+from curation.design.sets.feasible import Feasible
+from curation.design.sets.linear import maximise
+from curation.design.sets.make import make_feasible
+from curation.design.sets.uniform import uniform_design
 from curation.design.solvers.frank_wolfe import _line_search, corrective_start, frank_wolfe
 from curation.design.solvers.newton import newton
 from tests.builders import assert_feasible, best_linear, conic_optimum, explicit_vectors, random_case, random_fisher
@@ -28,7 +31,7 @@ def random_design(case, seed: int) -> torch.Tensor:
     rng = np.random.default_rng(seed)
     weights = torch.zeros(case.geometry.pairs).double()
     for share in rng.dirichlet(np.ones(3)).tolist():
-        pairs, amounts, _ = case.feasible.maximise(torch.as_tensor(rng.random(case.geometry.pairs)))
+        pairs, amounts, _ = maximise(case.feasible, torch.as_tensor(rng.random(case.geometry.pairs)))
         weights += share * case.feasible.pinned_weights().index_add(0, pairs, amounts)
     return weights
 
@@ -57,7 +60,7 @@ def test_the_certificate_is_what_plain_linear_algebra_and_a_linear_program_give(
     inverse = np.linalg.inv(z.T @ (z * weights.numpy()[:, None]) + prior)
     q = (z @ (inverse @ M @ inverse) * z).sum(1)
     f = np.trace(M @ inverse)
-    uniform = case.feasible.uniform().numpy()
+    uniform = uniform_design(case.feasible).numpy()
     expected = f * f / (f + best_linear(case, q) - q @ weights.numpy())
     found = certify(case.criterion, case.feasible, weights)
     assert found.objective == pytest.approx(f)
@@ -91,14 +94,14 @@ def test_gap_and_open_by_hand():
 
 def test_uniform_leaves_everything_open_and_the_optimum_nothing():
     case = random_case(23, "free", 1.0, prompts=8, ridge=0.1)
-    assert certify(case.criterion, case.feasible, case.feasible.uniform()).open == pytest.approx(1.0)
+    assert certify(case.criterion, case.feasible, uniform_design(case.feasible)).open == pytest.approx(1.0)
     assert newton(case.criterion, case.feasible, tol=1e-8).certificate.open <= 1e-8
 
 
 def test_where_there_is_nothing_to_choose_the_gap_is_zero():
     case = random_case(24, "balanced", 1.0, prompts=3, pins=False, outs=False)
     feasible = make_feasible(case.geometry, budget=case.geometry.pairs, spread="balanced")
-    found = certify(case.criterion, feasible, feasible.uniform())
+    found = certify(case.criterion, feasible, uniform_design(feasible))
     assert found.gap == pytest.approx(0.0, abs=1e-12)
     assert found.holds(1e-9)
 
@@ -142,7 +145,7 @@ def test_on_the_simplex_frank_wolfe_is_still_far_off_when_newton_is_long_done():
 def test_the_line_search_finds_the_lowest_point_of_its_segment(seed):
     case = random_case(seed, "free", 1.0, ridge=0.01, pins=False, outs=False)
     here = case.geometry.information(random_design(case, seed))
-    pairs, amounts, _ = case.feasible.maximise(case.geometry.quadratic(case.criterion.at(here).root))
+    pairs, amounts, _ = maximise(case.feasible, case.geometry.quadratic(case.criterion.at(here).root))
     change = case.geometry.information_of(pairs, amounts) - here
     step = _line_search(case.criterion, here, change)
     lowest = minimize_scalar(lambda t: case.criterion.value(here + t * change), bounds=(0, 1), method="bounded")

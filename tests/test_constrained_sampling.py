@@ -15,6 +15,7 @@ from curation.design.criterion import make_criterion
 from curation.design.selection.sampling import Batch, sample
 from curation.design.selection.swaps import exact
 from curation.design.sets.limits import Limits
+from curation.design.sets.uniform import uniform_design
 from curation.design.solvers.newton import newton
 from tests.builders import membership, random_fisher, random_geometry
 from tests.constrained_cases import (
@@ -42,7 +43,7 @@ def medium_case(seed: int, *, budget: float, r: float = 1.0, spread: str = "capp
 def blend(case: ConstrainedCase) -> torch.Tensor:
     """A design with most pairs left to chance: half the optimum, half uniform."""
     feasible = case.feasible()
-    weights = (newton(case.criterion, feasible, tol=1e-6).weights + feasible.uniform()) / 2
+    weights = (newton(case.criterion, feasible, tol=1e-6).weights + uniform_design(feasible)) / 2
     assert_feasible_constrained(case, weights.numpy())
     return weights
 
@@ -175,7 +176,7 @@ def test_any_draw_of_any_design_keeps_every_constraint(seed):
     """Generator caps of all generators at once included."""
     case = constrained_case(seed, costs=False, wanted=whole_batch_exists)
     feasible = case.feasible()
-    for weights in (newton(case.criterion, feasible, tol=1e-6).weights, feasible.uniform()):
+    for weights in (newton(case.criterion, feasible, tol=1e-6).weights, uniform_design(feasible)):
         for draw in range(25):
             assert_batch_kept(case, labels_of(case, sample(feasible, weights, seed=draw)), case.words())
 
@@ -183,7 +184,7 @@ def test_any_draw_of_any_design_keeps_every_constraint(seed):
 @pytest.mark.parametrize("seed", range(4))
 def test_the_same_seed_draws_the_same_batch(seed):
     case = constrained_case(seed, costs=False, wanted=whole_batch_exists)
-    weights = case.feasible().uniform()
+    weights = uniform_design(case.feasible())
     first, again = (sample(case.feasible(), weights, seed=5) for _ in range(2))
     assert first.pairs.tolist() == again.pairs.tolist()
     assert first.copies.tolist() == again.copies.tolist()

@@ -11,9 +11,11 @@ import torch
 
 from curation.design.criterion import make_criterion
 from curation.design.geometry import Geometry
-from curation.design.sets.feasible import make_feasible
 from curation.design.sets.limits import Limits
-from curation.design.sets.prices import generator_toll
+from curation.design.sets.linear import maximise
+from curation.design.sets.make import make_feasible
+from curation.design.sets.multipliers import generator_toll
+from curation.design.sets.uniform import uniform_design
 from curation.design.solvers.newton import newton
 from curation.errors import DesignError
 from tests.constrained_cases import (
@@ -82,7 +84,7 @@ def test_linear_maximisation_reaches_the_linear_program_and_stays_feasible(seed)
         values = np.random.default_rng([seed, trial]).random(case.geometry.pairs)
         values = np.round(values, 1) if trial == 1 else values  # ties
         tensor = torch.as_tensor(values)
-        pairs, amounts, reach = feasible.maximise(tensor)
+        pairs, amounts, reach = maximise(feasible, tensor)
         expected = best_linear_constrained(case, values)
         assert reach + feasible.pinned_value(tensor) == pytest.approx(expected, abs=1e-8), case.words()
         chosen = feasible.pinned_weights().index_add(0, pairs, amounts).numpy()
@@ -93,7 +95,7 @@ def test_linear_maximisation_reaches_the_linear_program_and_stays_feasible(seed)
 @pytest.mark.parametrize("seed", range(60))
 def test_the_uniform_design_is_feasible(seed):
     case = constrained_case(seed)
-    assert_feasible_constrained(case, case.feasible().uniform().numpy())
+    assert_feasible_constrained(case, uniform_design(case.feasible()).numpy())
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -265,7 +267,7 @@ def test_the_largest_feasible_wish_is_granted(spread, options, limits):
     assert some_design_exists(case)
     design = newton(case.criterion, case.feasible(), tol=1e-6)
     assert_feasible_constrained(case, design.weights.numpy())
-    assert_feasible_constrained(case, case.feasible().uniform().numpy())
+    assert_feasible_constrained(case, uniform_design(case.feasible()).numpy())
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -289,7 +291,7 @@ def test_quotas_split_the_budget_by_weight_clip_it_and_make_it_whole():
     def blocks(budget: int, quotas: dict[int, tuple[float, float]]) -> list[float]:
         limits = Limits(strata=strata, quotas=quotas)
         feasible = make_feasible(geometry, budget=budget, max_labels_per_pair=math.inf, spread="free", limits=limits)
-        pi = feasible.uniform().numpy() * feasible.labels
+        pi = uniform_design(feasible).numpy() * feasible.labels
         return [
             float(pi[geometry.pair_offsets[a] : geometry.pair_offsets[b]].sum()) for a, b in ((0, 1), (1, 3), (3, 4))
         ]
@@ -305,7 +307,7 @@ def test_a_pair_within_one_generator_counts_once():
     geometry = Geometry(np.random.default_rng(1).standard_normal((3, 2)), np.array([0, 3]))
     limits = Limits(generators=np.array([0, 0, 1]), generator_share={1: 0.5})
     feasible = make_feasible(geometry, budget=2, spread="free", limits=limits)
-    pairs, amounts, _ = feasible.maximise(torch.tensor([0.0, 1.0, 2.0]).double())
+    pairs, amounts, _ = maximise(feasible, torch.tensor([0.0, 1.0, 2.0]).double())
     weights = torch.zeros(3).double().index_add(0, pairs, amounts)
     assert weights.tolist() == pytest.approx([0.5, 0.0, 0.5])  # one label within generator 0, one with generator 1
     with pytest.raises(DesignError, match="generator"):
@@ -322,8 +324,9 @@ def test_the_price_of_a_generator_falls_on_each_of_its_pairs_once_and_in_full_pr
 def test_responses_of_unknown_generator_are_never_capped():
     geometry = Geometry(np.random.default_rng(2).standard_normal((4, 2)), np.array([0, 4]))
     limits = Limits(generators=np.array([-1, -1, -1, 0]), generator_share=0.34)
-    case_pairs = make_feasible(geometry, budget=3, spread="free", limits=limits).maximise(
-        torch.tensor([0.0, 0.0, 9.0, 0.0, 9.0, 9.0]).double()
+    case_pairs = maximise(
+        make_feasible(geometry, budget=3, spread="free", limits=limits),
+        torch.tensor([0.0, 0.0, 9.0, 0.0, 9.0, 9.0]).double(),
     )
     weights = torch.zeros(6).double().index_add(0, case_pairs[0], case_pairs[1])
     assert float(weights[[2, 4, 5]].sum() * 3) == pytest.approx(1.0)  # floor(0.34 x 3) of generator 0
@@ -334,7 +337,7 @@ def test_a_budget_in_cost_units_is_spent_to_the_last():
     costs = np.array([1.0, 2.0, 4.0, 3.0])
     feasible = make_feasible(geometry, budget=5.0, spread="free", limits=Limits(costs=costs))
     assert feasible.labels == pytest.approx(2.0)  # 5 over a mean of 2.5
-    pairs, amounts, reach = feasible.maximise(torch.tensor([1.0, 1.0, 1.0, 1.0]).double())
+    pairs, amounts, reach = maximise(feasible, torch.tensor([1.0, 1.0, 1.0, 1.0]).double())
     pi = torch.zeros(4).double().index_add(0, pairs, amounts).numpy() * feasible.labels
     assert pi == pytest.approx([1, 1, 0, 2 / 3])  # the cheapest first
     assert reach * feasible.labels == pytest.approx(8 / 3)

@@ -11,7 +11,7 @@ import torch
 
 from curation.design.criterion import Criterion, make_criterion, matrix_root
 from curation.design.geometry import Geometry
-from curation.design.sets.feasible import make_feasible
+from curation.design.sets.make import make_feasible
 from curation.design.solvers.newton import newton
 from curation.errors import DesignError
 from tests.builders import explicit_vectors, random_fisher, random_geometry

@@ -16,7 +16,10 @@ from curation.design.geometry import Geometry
 from curation.design.programs.quadratic import Polytope, solve_quadratic
 from curation.design.rules import NAMES, baselines, realised
 from curation.design.selection.sampling import paper, sample, with_overlap
-from curation.design.sets.feasible import make_feasible, resolve_spread, water_fill
+from curation.design.sets.feasible import water_fill
+from curation.design.sets.linear import maximise
+from curation.design.sets.make import make_feasible, resolve_spread
+from curation.design.sets.uniform import uniform_design
 from curation.design.solvers.newton import newton
 from curation.errors import DesignError
 
@@ -160,7 +163,7 @@ def test_linear_maximisation_equals_a_linear_program(seed, spread, most, constra
         geometry, budget=budget, max_labels_per_pair=most, spread=spread, pinned=pins, excluded=outs
     )
     values = torch.as_tensor(rng.random(geometry.pairs))
-    pairs, amounts, reach = feasible.maximise(values)
+    pairs, amounts, reach = maximise(feasible, values)
     owner = geometry.prompt_of(np.arange(geometry.pairs))
     rows = (owner[None, :] == np.arange(geometry.prompts)[:, None]).astype(float)
     totals = feasible.totals.numpy()
@@ -175,7 +178,7 @@ def test_linear_maximisation_equals_a_linear_program(seed, spread, most, constra
     assert reach == pytest.approx(-answer.fun, abs=1e-9)
     assert float(amounts.sum()) == pytest.approx(feasible.remaining, abs=1e-12)
     assert len(set(pairs.tolist())) == len(pairs)
-    uniform = feasible.uniform().numpy()
+    uniform = uniform_design(feasible).numpy()
     assert uniform.sum() == pytest.approx(1.0)
     assert np.all(uniform <= feasible.upper + 1e-12)
 

@@ -20,8 +20,9 @@ from curation.design.hedged import Hedged
 from curation.design.rules import baselines, batch_information, forward_backward
 from curation.design.selection.sampling import paper, sample, with_overlap
 from curation.design.selection.swaps import exact
-from curation.design.sets.feasible import Feasible, make_feasible
+from curation.design.sets.feasible import Feasible
 from curation.design.sets.limits import Limits, MeanLimit
+from curation.design.sets.make import make_feasible
 from curation.design.solvers.frank_wolfe import frank_wolfe
 from curation.design.solvers.newton import newton
 from curation.insight.coverage import coverage, direction_pairs

@@ -11,7 +11,8 @@ from curation.design.rules import forward_backward, realised
 from curation.design.selection.sampling import sample
 from curation.design.selection.swaps import exact, start
 from curation.design.selection.tally import Tally
-from curation.design.sets.feasible import make_feasible
+from curation.design.sets.make import make_feasible
+from curation.design.sets.uniform import uniform_design
 from curation.design.solvers.newton import newton
 
 
@@ -86,7 +87,7 @@ def test_swaps_say_what_dropping_and_adding_say():
 def test_a_tally_starts_from_the_pins():
     geometry, _ = problem(20, 6, 8)
     feasible = make_feasible(geometry, budget=20, spread="balanced", pinned=[3, 40], max_labels_per_pair=2)
-    tally = Tally(feasible, feasible.uniform())
+    tally = Tally(feasible, uniform_design(feasible))
     assert tally.copies == {3: 2, 40: 2}
     assert tally.used_prompt.sum() == 4
     assert tally.closed(np.array([3, 4])).tolist() == [True, False]

@@ -9,7 +9,10 @@ import pytest
 import torch
 
 from curation.design.geometry import Geometry
-from curation.design.sets.feasible import make_feasible, resolve_spread, water_fill
+from curation.design.sets.feasible import water_fill
+from curation.design.sets.linear import maximise
+from curation.design.sets.make import make_feasible, resolve_spread
+from curation.design.sets.uniform import uniform_design
 from curation.errors import DesignError
 from tests.builders import assert_feasible, best_linear, bounds_of, membership, random_case, random_geometry
 
@@ -29,7 +32,7 @@ def test_linear_maximisation_reaches_the_linear_program_and_stays_feasible(sprea
         if seed % 3 == 0:
             values = np.round(values, 1)  # ties
         tensor = torch.as_tensor(values)
-        pairs, amounts, reach = case.feasible.maximise(tensor)
+        pairs, amounts, reach = maximise(case.feasible, tensor)
         assert reach + case.feasible.pinned_value(tensor) == pytest.approx(best_linear(case, values), abs=1e-9), seed
         chosen = weights_of(case, pairs, amounts)
         assert_feasible(case, chosen)
@@ -41,7 +44,7 @@ def test_linear_maximisation_reaches_the_linear_program_and_stays_feasible(sprea
 def test_the_uniform_design_is_feasible_and_alike_within_each_prompt(spread, r):
     for seed in range(15):
         case = random_case(seed, spread, r, prompts=7)
-        uniform = case.feasible.uniform().numpy()
+        uniform = uniform_design(case.feasible).numpy()
         assert_feasible(case, uniform)
         open_pairs = np.ones(case.geometry.pairs, dtype=bool)
         open_pairs[case.pins] = False
@@ -54,7 +57,7 @@ def test_the_uniform_design_is_feasible_and_alike_within_each_prompt(spread, r):
 @pytest.mark.parametrize("spread", ["free", "capped"])
 def test_uniform_gives_all_pairs_the_same_where_nothing_is_in_the_way(spread):
     geometry = Geometry(np.zeros((40, 2)), np.arange(0, 44, 4))
-    uniform = make_feasible(geometry, budget=30, spread=spread).uniform().numpy()
+    uniform = uniform_design(make_feasible(geometry, budget=30, spread=spread)).numpy()
     assert uniform == pytest.approx(np.full(60, 1 / 60))
 
 
@@ -63,8 +66,8 @@ def test_a_budget_of_all_pairs_leaves_one_design(spread):
     geometry = random_geometry(1)
     feasible = make_feasible(geometry, budget=geometry.pairs, spread=spread)
     everything = np.full(geometry.pairs, 1 / geometry.pairs)
-    assert feasible.uniform().numpy() == pytest.approx(everything)
-    pairs, amounts, _ = feasible.maximise(torch.rand(geometry.pairs, generator=torch.manual_seed(0)).double())
+    assert uniform_design(feasible).numpy() == pytest.approx(everything)
+    pairs, amounts, _ = maximise(feasible, torch.rand(geometry.pairs, generator=torch.manual_seed(0)).double())
     assert torch.zeros(geometry.pairs).double().index_add(0, pairs, amounts).numpy() == pytest.approx(everything)
 
 
@@ -73,9 +76,9 @@ def test_a_budget_of_pins_alone_leaves_nothing_to_choose(spread):
     geometry = random_geometry(2)
     feasible = make_feasible(geometry, budget=6, max_labels_per_pair=2, spread=spread, pinned=[0, 3, 5])
     assert feasible.remaining == 0
-    pairs, amounts, reach = feasible.maximise(torch.ones(geometry.pairs).double())
+    pairs, amounts, reach = maximise(feasible, torch.ones(geometry.pairs).double())
     assert (len(pairs), len(amounts), reach) == (0, 0, 0.0)
-    assert np.flatnonzero(feasible.uniform().numpy()).tolist() == [0, 3, 5]
+    assert np.flatnonzero(uniform_design(feasible).numpy()).tolist() == [0, 3, 5]
 
 
 def test_balanced_totals_follow_prompt_weight_until_pins_or_capacity_clip_them():

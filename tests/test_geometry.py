@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from curation.design import geometry as module
 from curation.design.criterion import make_criterion
 from curation.design.geometry import Geometry
-from curation.design.sets.feasible import make_feasible
+from curation.design.sets.make import make_feasible
 from curation.design.solvers.frank_wolfe import frank_wolfe
 from curation.design.solvers.newton import newton
 from curation.errors import DesignError

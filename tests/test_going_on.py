@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from curation.design.selection.sampling import sample
-from curation.design.sets.feasible import make_feasible
+from curation.design.sets.make import make_feasible
 from curation.design.solvers.newton import newton
 from curation.errors import DesignError
 from curation.insight.explain import best_replacement

@@ -13,7 +13,7 @@ from curation.design.certificate import certify, lower_bound
 from curation.design.criterion import make_criterion
 from curation.design.geometry import Geometry
 from curation.design.hedged import Hedged
-from curation.design.sets.feasible import make_feasible
+from curation.design.sets.make import make_feasible
 from curation.design.solvers.frank_wolfe import frank_wolfe
 from curation.design.solvers.newton import newton
 from curation.errors import DesignError

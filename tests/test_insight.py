@@ -12,7 +12,7 @@ from curation.design.criterion import Criterion, make_criterion
 from curation.design.geometry import Geometry
 from curation.design.rules import batch_information
 from curation.design.selection.sampling import Batch, sample
-from curation.design.sets.feasible import make_feasible
+from curation.design.sets.make import make_feasible
 from curation.design.solvers.newton import newton
 from curation.insight.concentration import concentration, generator_shares, share_by
 from curation.insight.coverage import coverage, direction_pairs

@@ -11,7 +11,8 @@ import torch
 
 from curation.design.criterion import make_criterion
 from curation.design.geometry import Geometry
-from curation.design.sets.feasible import make_feasible
+from curation.design.sets.make import make_feasible
+from curation.design.sets.uniform import uniform_design
 from curation.design.solvers.newton import newton
 from curation.insight.length_share import LengthShare, length_share, sentence_of_batch
 from tests.builders import random_fisher
@@ -62,7 +63,7 @@ def test_the_share_is_the_adjusted_r2_of_a_dense_regression_in_the_criterions_me
     copies = made.rng.integers(1, 4, 18)
     found = told(made, pairs, copies)
     np.testing.assert_allclose((found.difference, found.share), dense(made, pairs, copies / copies.sum()), rtol=1e-9)
-    uniform = made.feasible.uniform().numpy()
+    uniform = uniform_design(made.feasible).numpy()
     every = np.arange(made.geometry.pairs)
     np.testing.assert_allclose(
         (found.uniform_difference, found.uniform_share), dense(made, every, uniform), rtol=1e-9, atol=1e-12

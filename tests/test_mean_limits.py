@@ -14,9 +14,10 @@ from curation.design.geometry import Geometry
 from curation.design.rules import baselines, sequential
 from curation.design.selection.sampling import paper, sample
 from curation.design.selection.swaps import exact
-from curation.design.sets.feasible import make_feasible
 from curation.design.sets.limits import Limits, MeanLimit
-from curation.design.sets.linear import least_mean
+from curation.design.sets.linear import least_mean, maximise
+from curation.design.sets.make import make_feasible
+from curation.design.sets.uniform import uniform_design
 from curation.design.solvers.frank_wolfe import frank_wolfe
 from curation.design.solvers.newton import newton
 from curation.errors import DesignError
@@ -61,12 +62,12 @@ def test_the_solver_reaches_the_conic_optimum_under_a_mean_at_length(seed):
 def test_linear_maximisation_under_a_mean_reaches_the_linear_program(seed):
     case = constrained_case(seed, means=True)
     feasible = case.feasible()
-    assert_feasible_constrained(case, feasible.uniform().numpy())
+    assert_feasible_constrained(case, uniform_design(feasible).numpy())
     for trial in range(3):
         values = np.random.default_rng([seed, trial]).random(case.geometry.pairs)
         values = np.round(values, 1) if trial == 1 else values  # ties
         tensor = torch.as_tensor(values)
-        pairs, amounts, reach = feasible.maximise(tensor)
+        pairs, amounts, reach = maximise(feasible, tensor)
         expected = best_linear_constrained(case, values)
         assert reach + feasible.pinned_value(tensor) == pytest.approx(expected, abs=1e-8), case.words()
         chosen = feasible.pinned_weights().index_add(0, pairs, amounts).numpy()
@@ -83,7 +84,7 @@ def test_a_mean_no_linear_program_can_meet_is_refused_with_the_least_there_is(se
         tried = replace(case, limits=replace(case.asked, means=(replace(limit, most=most),)))
         assert some_design_exists(tried) is possible, case.words()
         if possible:
-            assert_feasible_constrained(tried, tried.feasible().uniform().numpy())
+            assert_feasible_constrained(tried, uniform_design(tried.feasible()).numpy())
             continue
         with pytest.raises(DesignError, match="number 0 cannot be kept at") as caught:
             tried.feasible()
@@ -100,14 +101,14 @@ def small(most: float, *, budget: int = 2, spread: str = "free", **settings):
 
 def test_the_shortest_mean_there_is_can_be_asked_for_and_nothing_less():
     _, feasible = small(0.15)
-    assert feasible.uniform().numpy()[:2] == pytest.approx([0.5, 0.5], abs=1e-6)
+    assert uniform_design(feasible).numpy()[:2] == pytest.approx([0.5, 0.5], abs=1e-6)
     with pytest.raises(DesignError, match=r"the mean number cannot be kept at 0.12: the least .* allow is 0.15"):
         small(0.12)
     with pytest.raises(DesignError, match=r"allow is 0.55"):  # a pin of 1.0 beside the shortest pair
         small(0.5, pinned=[9])
     with pytest.raises(DesignError, match=r"allow is 0.75"):  # pins that leave nothing to choose
         small(0.5, pinned=[9, 4])
-    assert small(0.76, pinned=[9, 4])[1].uniform().nonzero().squeeze(1).tolist() == [4, 9]
+    assert uniform_design(small(0.76, pinned=[9, 4])[1]).nonzero().squeeze(1).tolist() == [4, 9]
 
 
 def test_pins_count_and_short_pairs_make_up_for_them():
@@ -116,7 +117,7 @@ def test_pins_count_and_short_pairs_make_up_for_them():
     weights = design.weights.numpy()
     assert weights[9] == pytest.approx(1 / 3)
     assert weights @ np.arange(1, 11) / 10 <= 0.44 + 1e-9
-    assert small(1.3 / 3 + 1e-9, budget=3, pinned=[9])[1].uniform().numpy()[:2] == pytest.approx(
+    assert uniform_design(small(1.3 / 3 + 1e-9, budget=3, pinned=[9])[1]).numpy()[:2] == pytest.approx(
         [1 / 3, 1 / 3], abs=1e-5
     )
 
@@ -171,7 +172,7 @@ def test_draws_keep_the_mean_in_expectation_and_each_to_within_a_few_labels(spre
     weights = newton(case.criterion, feasible, tol=1e-6).weights
     assert float(weights @ torch.as_tensor(values)) == pytest.approx(0.5, abs=1e-6)  # it binds
     if blended:
-        weights = (weights + feasible.uniform()) / 2
+        weights = (weights + uniform_design(feasible)) / 2
     pi = weights.numpy() * 24
     draws, total, means = 400, np.zeros(case.geometry.pairs), []
     for seed in range(draws):
@@ -192,7 +193,7 @@ def test_draws_that_do_not_know_of_the_limit_scatter_more():
     """The test above can fail."""
     case, values = binding("free")
     feasible = case.feasible()
-    weights = feasible.uniform()
+    weights = uniform_design(feasible)
     ignorant = replace(feasible, over=())
     means = {}
     for name, kind in (("knows", feasible), ("ignorant", ignorant)):

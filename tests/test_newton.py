@@ -10,7 +10,7 @@ import torch
 
 from curation.design.criterion import make_criterion
 from curation.design.geometry import Geometry
-from curation.design.sets.feasible import make_feasible
+from curation.design.sets.make import make_feasible
 from curation.design.sets.prices import prices
 from curation.design.solvers.newton import newton
 from tests.builders import assert_feasible, conic_optimum, random_case, random_fisher, random_geometry

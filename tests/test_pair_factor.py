@@ -17,7 +17,7 @@ from curation.design.factors import ATTENUATION, graded_information, nuisance_va
 from curation.design.geometry import Geometry
 from curation.design.rules import rule_weights, sequential
 from curation.design.selection.swaps import exact
-from curation.design.sets.feasible import make_feasible
+from curation.design.sets.make import make_feasible
 from curation.design.solvers.frank_wolfe import frank_wolfe
 from curation.design.solvers.newton import newton
 from curation.errors import DesignError

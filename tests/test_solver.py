@@ -11,7 +11,7 @@ from curation.bench.problems import problem
 from curation.design.certificate import certify
 from curation.design.criterion import make_criterion
 from curation.design.geometry import Geometry
-from curation.design.sets.feasible import make_feasible
+from curation.design.sets.make import make_feasible
 from curation.design.solvers.frank_wolfe import frank_wolfe
 from curation.design.solvers.newton import newton
 from tests.test_design import fisher_of, graph

@@ -13,8 +13,9 @@ from curation.bench.problems import generator, problem
 from curation.design.certificate import certify
 from curation.design.criterion import make_criterion
 from curation.design.geometry import Geometry
-from curation.design.sets.feasible import make_feasible
 from curation.design.sets.limits import Limits
+from curation.design.sets.make import make_feasible
+from curation.design.sets.uniform import uniform_design
 from curation.design.solvers.newton import newton
 from curation.design.solvers.warm import adapted
 
@@ -66,7 +67,7 @@ def test_a_changed_ridge_goes_on_in_fewer_passes():
 def test_a_start_that_cannot_be_used_is_left_aside():
     geometry, criterion = problem(20, 6, 8)
     feasible = make_feasible(geometry, budget=20, limits=Limits(generators=np.arange(120) % 3, generator_share=0.6))
-    assert adapted(criterion, feasible, feasible.uniform()) is None  # sums overlap
+    assert adapted(criterion, feasible, uniform_design(feasible)) is None  # sums overlap
     other = make_feasible(geometry, budget=20)
     assert adapted(criterion, other, torch.ones(5).double()) is None  # another pool's
     assert newton(criterion, other, tol=1e-6, start=torch.ones(5).double()).stopped == "certificate"

@@ -15,6 +15,7 @@ from curation.backtest.split import Known, Rule
 from curation.design.criterion import Criterion
 from curation.design.rules import choose_inside, rule_weights, sequential
 from curation.design.selection.sampling import Batch, sample
+from curation.design.sets.uniform import uniform_design
 from curation.insight.learning import Outcomes
 from curation.insight.learning_rule import teach
 from curation.pool.schema import Pool
@@ -81,7 +82,7 @@ def _batches(
     if pick == "design":
         design = run_solver(criterion, feasible, settings)
         if rule.mixture:
-            weights = (1 - rule.mixture) * design.weights + rule.mixture * feasible.uniform()
+            weights = (1 - rule.mixture) * design.weights + rule.mixture * uniform_design(feasible)
             design = replace(design, weights=weights)
         if settings.select == "exact":
             return [select_batch(criterion, feasible, design, settings)] * len(seeds)

@@ -1,1 +1,1 @@
-"""The artefact: a batch folder, its audit records and shape, the presentation to annotators, what its labels are worth."""
+"""The artefact: a batch folder, its audit records and shape, its presentation, what its labels are worth."""

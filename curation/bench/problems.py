@@ -95,7 +95,7 @@ def problem(
 
 def feasible_of(geometry: Geometry, work: Work, **changes: Any) -> Feasible:
     """The feasible set of a row."""
-    from curation.design.sets.feasible import make_feasible
+    from curation.design.sets.make import make_feasible
 
     given = {"budget": work.budget, "max_labels_per_pair": work.most, "spread": work.spread}
     return make_feasible(geometry, **(given | changes))

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from curation.design.criterion import Objective
 from curation.design.sets.feasible import Feasible
+from curation.design.sets.linear import maximise
+from curation.design.sets.uniform import uniform_information
 
 
 @dataclass(frozen=True)
@@ -48,10 +50,10 @@ def certify(criterion: Objective, feasible: Feasible, weights: Tensor) -> Certif
     geometry = feasible.geometry
     point = criterion.at(geometry.information(weights))
     values = geometry.quadratic(point.root)
-    _, _, best = feasible.maximise(values)
+    _, _, best = maximise(feasible, values)
     excess = best + feasible.pinned_value(values) - float(values @ weights)
     return Certificate(
         objective=point.value,
         lower_bound=lower_bound(point.value, excess),
-        uniform=criterion.value(feasible.uniform_information()),
+        uniform=criterion.value(uniform_information(feasible)),
     )

@@ -14,6 +14,8 @@ from curation.design.selection.sampling import Batch, sample
 from curation.design.selection.tally import Tally
 from curation.design.sets.allotment import water_fill
 from curation.design.sets.feasible import Feasible
+from curation.design.sets.linear import maximise
+from curation.design.sets.uniform import uniform_design
 
 DRAWS = 8  # batches drawn of each random rule; their mean f is reported
 DRAWS_BY_WALK = (
@@ -94,7 +96,7 @@ def rule_weights(name: str, criterion: Criterion, feasible: Feasible, probabilit
     """Design measure (pairs,) of a rule that has one."""
     geometry = feasible.geometry
     if name == "uniform":
-        return feasible.uniform()
+        return uniform_design(feasible)
     even = _even(feasible)
     if name == "reference_weighted":
         p = torch.as_tensor(probabilities, dtype=torch.float64, device=geometry.device)
@@ -112,7 +114,7 @@ def rule_weights(name: str, criterion: Criterion, feasible: Feasible, probabilit
 
 def choose_inside(feasible: Feasible, values: Tensor) -> Tensor:
     """Design measure (pairs,) that takes the pairs of largest value (pairs,) inside prompts of even totals."""
-    pairs, amounts, _ = _even(feasible).maximise(values)
+    pairs, amounts, _ = maximise(_even(feasible), values)
     return feasible.pinned_weights().index_add(0, pairs, amounts)
 
 
@@ -153,7 +155,7 @@ def sequential(
     budget); where the constraints leave no room earlier, the batch is smaller.
     """
     geometry, n = feasible.geometry, feasible.labels
-    weights = feasible.uniform()
+    weights = uniform_design(feasible)
     tally = Tally(feasible, weights)
     if feasible.spread == "balanced" and feasible.price is None:
         drawn = sample(feasible, weights, seed=seed)

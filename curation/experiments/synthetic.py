@@ -195,7 +195,7 @@ def optimal(settings: Settings, instance: Instance, p: Floats, curvature: Floats
 
     from curation.design.criterion import make_criterion
     from curation.design.geometry import Geometry
-    from curation.design.sets.feasible import make_feasible
+    from curation.design.sets.make import make_feasible
     from curation.design.solvers.newton import newton
 
     if np.all(curvature == 1):  # the candidates as they are: the same pairs, and less work

@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from curation.design.sets.feasible import Feasible
+from curation.design.sets.linear import maximise
+from curation.design.sets.uniform import uniform_design
 from curation.health.finding import Finding
 from curation.insight.concentration import background_sample, pair_table, share_by
 from curation.pool.schema import Pool
@@ -125,7 +127,7 @@ def overdrawn(pool: Pool, feasible: Feasible, weights: torch.Tensor) -> Finding 
     everywhere = background_sample(geometry)
     numbers = np.unique(np.concatenate([support, everywhere]))
     table = pair_table(pool, geometry, numbers)
-    uniform = feasible.uniform().cpu().numpy()[numbers] * np.isin(numbers, everywhere)
+    uniform = uniform_design(feasible).cpu().numpy()[numbers] * np.isin(numbers, everywhere)
     keys = [*table["generator_a"], *table["generator_b"]]
     designed = weights.cpu().numpy()[numbers]
     shares = share_by(keys, np.concatenate([designed, designed]), np.concatenate([uniform, uniform]))
@@ -161,7 +163,7 @@ def unteachable(
     values, vectors = scipy.linalg.eigh(fisher)
     keep = values > 1e-8 * values[-1]
     half = vectors[:, keep] / np.sqrt(values[keep])
-    every = torch.as_tensor(feasible.uniform(), device=geometry.device)
+    every = torch.as_tensor(uniform_design(feasible), device=geometry.device)
     if feasible.blocked is not None:
         every = every.masked_fill(feasible.blocked, 0.0)
     taught = geometry.information(every / every.sum()).cpu().numpy()
@@ -175,7 +177,7 @@ def unteachable(
         if wanted < 2 * MATTERS * mean:
             continue
         squares = geometry.linear(torch.as_tensor(u, device=geometry.device)).square()
-        _, _, reach = feasible.maximise(squares)
+        _, _, reach = maximise(feasible, squares)
         if reach + feasible.pinned_value(squares) < UNTAUGHT * wanted:
             found.append((u, wanted))
     if not found:

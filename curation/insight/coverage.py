@@ -14,6 +14,8 @@ from torch import Tensor
 from curation.design.criterion import Criterion
 from curation.design.geometry import Geometry
 from curation.design.sets.feasible import Feasible
+from curation.design.sets.linear import maximise
+from curation.design.sets.uniform import uniform_information
 from curation.insight.explain import fisher_directions
 
 CEILINGS = 160  # directions whose ceiling is computed: one structured pass each
@@ -65,7 +67,7 @@ def coverage(
     """Coverage of the design, the drawn batch, uniform sampling and the ceiling. information: (d, d) each."""
     geometry = feasible.geometry
     mu, U = fisher_directions(criterion)
-    uniform = feasible.uniform_information()
+    uniform = uniform_information(feasible)
     basis = torch.as_tensor(U, device=geometry.device)
     prior = _along(basis, criterion.prior)
     ceiling = _ceilings(feasible, basis, mu)
@@ -109,7 +111,7 @@ def _ceilings(feasible: Feasible, basis: Tensor, mu: np.ndarray) -> np.ndarray:
     out = np.full(len(mu), np.nan)
     for k in range(min(len(mu), CEILINGS)):
         values = feasible.geometry.linear(basis[:, k].contiguous()).square()
-        _, _, reach = feasible.maximise(values)
+        _, _, reach = maximise(feasible, values)
         out[k] = reach + feasible.pinned_value(values)
     return out
 

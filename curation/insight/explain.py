@@ -13,6 +13,7 @@ from curation.design.result import Design
 from curation.design.selection.tally import Tally
 from curation.design.sets.feasible import Feasible
 from curation.design.sets.prices import prices
+from curation.design.sets.uniform import uniform_design
 
 NAMED = 3  # directions named for a pair
 
@@ -176,7 +177,7 @@ def best_replacement(
 
 
 def _admissible(feasible: Feasible, batch_pairs: np.ndarray, dropped: int, copies: np.ndarray | None) -> Tensor:
-    tally = Tally(feasible, feasible.uniform())
+    tally = Tally(feasible, uniform_design(feasible))
     counts = np.ones(len(batch_pairs), dtype=int) if copies is None else copies
     for pair, count in zip(batch_pairs.tolist(), counts.tolist(), strict=True):
         more = int(min(count, tally.limit)) - tally.copies.get(pair, 0)  # repeats for agreement are not the design's

@@ -29,6 +29,7 @@ from curation.design.criterion import Criterion
 from curation.design.geometry import Geometry
 from curation.design.result import Design
 from curation.design.sets.feasible import Feasible
+from curation.design.sets.uniform import uniform_design, uniform_information
 
 Array = NDArray[np.float64]
 _CHUNK = 1 << 20  # pairs at a time, so that no long array stands beside the weights
@@ -100,7 +101,7 @@ def length_share(
     taught = geometry.information_of(*(torch.as_tensor(each, device=geometry.device) for each in (pairs, share)))
     batch = _measure(geometry, metric, log_length, np.asarray(pairs), share, taught)
     uniform = _measure(
-        geometry, metric, log_length, every, feasible.uniform().cpu().numpy(), feasible.uniform_information()
+        geometry, metric, log_length, every, uniform_design(feasible).cpu().numpy(), uniform_information(feasible)
     )
     apart = float(geometry.difference(torch.as_tensor(log_length, device=geometry.device)).abs().mean())
     return LengthShare(batch[0], uniform[0], apart, batch[1], uniform[1])

@@ -11,6 +11,7 @@ from curation.design.criterion import Criterion
 from curation.design.rules import realised
 from curation.design.selection.sampling import sample
 from curation.design.sets.feasible import Feasible
+from curation.design.sets.uniform import uniform_design
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ def repeated_draws(
     criterion: Criterion, feasible: Feasible, weights: Tensor, lower_bound: float, *, draws: int = 40, seed: int = 0
 ) -> Draws:
     """Draw the design and uniform sampling `draws` times with seeds seed, seed + 1, ..."""
-    uniform = feasible.uniform()
+    uniform = uniform_design(feasible)
     return Draws(
         design=np.array(
             [realised(criterion, feasible, sample(feasible, weights, seed=seed + k)) for k in range(draws)]

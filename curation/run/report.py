@@ -23,7 +23,7 @@ from curation.run.solve import Pinned, batch_cost, design_problem, kept_back, ru
 
 def summary(solved: Solved) -> dict[str, Any]:
     """The figures of a run, as `solve --json` prints them."""
-    from curation.design.sets.feasible import resolve_spread
+    from curation.design.sets.make import resolve_spread
 
     pool, certificate, settings = solved.prepared.pool, solved.design.certificate, solved.settings
     return {

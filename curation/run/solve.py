@@ -56,7 +56,7 @@ def design_problem(
 
     from curation.design.criterion import make_criterion
     from curation.design.factors import pair_factor
-    from curation.design.sets.feasible import make_feasible
+    from curation.design.sets.make import make_feasible
 
     geometry = prepared.geometry
     bought = earlier.labelled if earlier is not None else ()

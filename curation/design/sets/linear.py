@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,11 +17,10 @@ from scipy.sparse import csr_matrix, hstack, identity, vstack
 from torch import Tensor
 
 from curation.design.programs.interior import Rows, solve_interior
-from curation.design.sets.prices import Multipliers
+from curation.design.sets.feasible import Feasible
+from curation.design.sets.greedy import greedy
+from curation.design.sets.multipliers import Multipliers
 from curation.errors import DesignError
-
-if TYPE_CHECKING:
-    from curation.design.sets.feasible import Feasible
 
 FIRST_PER_PROMPT = 3  # pairs of each prompt in the first restricted program
 ROUNDS = 200  # of adding pairs to the restricted program
@@ -131,6 +129,22 @@ def multipliers_of(feasible: Feasible, rows: RowSet, equal: np.ndarray, most: np
         dict(zip(rows.generators.tolist(), rest, strict=False)),
         tuple(rest[len(rows.generators) :]),
     )
+
+
+def maximise(feasible: Feasible, values: Tensor) -> tuple[Tensor, Tensor, float]:
+    """Exact linear maximisation of <v, values> over the pairs left to choose. values: (pairs,).
+
+    Returns pair numbers (m,), their weights (m,) and the maximum, pinned pairs not included. Greedy where that is
+    exact, else a linear program over columns generated until none is missing.
+    """
+    if feasible.remaining <= 0:
+        empty = torch.zeros(0, dtype=torch.int64, device=values.device)
+        return empty, torch.zeros(0, dtype=torch.float64, device=values.device), 0.0
+    if not feasible.laminar:
+        pairs, amounts, reach, _ = maximise_by_columns(feasible, values)
+        return pairs, amounts, reach
+    pairs, amounts = greedy(feasible, values)
+    return pairs, amounts, float(values[pairs] @ amounts)
 
 
 def maximise_by_columns(feasible: Feasible, values: Tensor) -> tuple[Tensor, Tensor, float, Multipliers]:
@@ -317,7 +331,7 @@ def least_mean(feasible: Feasible, values: Tensor) -> float:
     mean = float(values.max())
     for _ in range(50):  # Dinkelbach: one round where the number of labels is fixed
         if rest.price is None:
-            pairs, amounts, _ = rest.maximise(mean - values)
+            pairs, amounts, _ = maximise(rest, mean - values)
         else:  # the greedy choice spends a whole budget in cost units, which a limit on a mean may forbid
             pairs, amounts, _, _ = maximise_by_columns(rest, mean - values)
         labels = float(amounts.sum()) + pinned

@@ -12,6 +12,8 @@ from curation.design.criterion import Objective
 from curation.design.programs.quadratic import Polytope, solve_quadratic
 from curation.design.result import Design, Progress, Step
 from curation.design.sets.feasible import Feasible
+from curation.design.sets.linear import maximise
+from curation.design.sets.uniform import uniform_design, uniform_information
 
 
 def frank_wolfe(
@@ -26,15 +28,15 @@ def frank_wolfe(
     """HGM's algorithm with an exact line search, each pass structured as in every other solver here."""
     started = time.perf_counter()
     geometry = feasible.geometry
-    weights = feasible.uniform().clone()
-    information = feasible.uniform_information()
+    weights = uniform_design(feasible).clone()
+    information = uniform_information(feasible)
     uniform = criterion.value(information)
     pinned = geometry.information(feasible.pinned_weights())
     best, trace, stopped = 0.0, [], "passes"
     for passes in range(1, max_passes + 1):
         point = criterion.at(information)
         values = geometry.quadratic(point.root)
-        pairs, amounts, reach = feasible.maximise(values)
+        pairs, amounts, reach = maximise(feasible, values)
         excess = reach + feasible.pinned_value(values) - float(values @ weights)
         best = max(best, lower_bound(point.value, excess))
         now = Certificate(point.value, best, uniform)
@@ -80,7 +82,7 @@ def corrective_start(
     """
     geometry = feasible.geometry
     pinned = geometry.information(feasible.pinned_weights())
-    information = feasible.uniform_information()
+    information = uniform_information(feasible)
     kept: list[tuple[Tensor, Tensor]] = []
     matrices: list[Tensor] = []
     mix = torch.zeros(0, dtype=torch.float64, device=geometry.device)
@@ -88,7 +90,7 @@ def corrective_start(
     for passes in range(1, vertices + 1):  # noqa: B007 (returned)
         point = criterion.at(information)
         values = geometry.quadratic(point.root, single=geometry.single)
-        pairs, amounts, reach = feasible.maximise(values)
+        pairs, amounts, reach = maximise(feasible, values)
         excess = reach + feasible.pinned_value(values) - float((point.B * information).sum())
         if kept and 1 - lower_bound(point.value, excess) / point.value <= tol:
             break

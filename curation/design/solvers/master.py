@@ -14,7 +14,7 @@ from curation.design.programs.interior import Rows, solve_interior
 from curation.design.programs.quadratic import Polytope, solve_quadratic
 from curation.design.sets.feasible import Feasible
 from curation.design.sets.linear import RowSet, multipliers_of, row_set
-from curation.design.sets.prices import Multipliers
+from curation.design.sets.multipliers import Multipliers
 
 INTERIOR_LIMIT = 1500  # columns up to which an interior point stands in for pivoting that does not settle
 

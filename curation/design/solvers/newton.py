@@ -18,7 +18,10 @@ from curation.design.certificate import Certificate, certify, lower_bound
 from curation.design.criterion import Objective
 from curation.design.result import Design, Progress, Step
 from curation.design.sets.feasible import Feasible
-from curation.design.sets.prices import Multipliers, prices
+from curation.design.sets.linear import maximise
+from curation.design.sets.multipliers import Multipliers
+from curation.design.sets.prices import prices
+from curation.design.sets.uniform import uniform_information
 from curation.design.solvers.frank_wolfe import corrective_start
 from curation.design.solvers.master import Master, pivots
 from curation.design.solvers.warm import adapted
@@ -46,7 +49,7 @@ def newton(
     """
     started = time.perf_counter()
     geometry = feasible.geometry
-    uniform = criterion.value(feasible.uniform_information())
+    uniform = criterion.value(uniform_information(feasible))
     warm = None if start is None else adapted(criterion, feasible, start)
     weights, passes = (warm, 1) if warm is not None else _start(criterion, feasible, tol)
     best, trace, stopped = 0.0, [], "passes"
@@ -59,7 +62,7 @@ def newton(
         single = geometry.single and rough
         values = geometry.quadratic(point.root, single=single)
         passes += 1
-        pairs, _, reach = feasible.maximise(values)
+        pairs, _, reach = maximise(feasible, values)
         excess = reach + feasible.pinned_value(values) - float(values @ weights)
         bound = lower_bound(point.value, excess)
         if single and (1 - bound / point.value < ROUGH or stalled):
@@ -101,7 +104,7 @@ def _start(criterion: Objective, feasible: Feasible, tol: float) -> tuple[Tensor
     simple = feasible.laminar and feasible.price is None and len(feasible.block_totals) == 1
     if not (math.isinf(feasible.upper) and feasible.spread == "free" and simple):
         return corrective_start(criterion, feasible, vertices=4 if feasible.per_prompt else 9, tol=tol)
-    values = geometry.quadratic(criterion.at(feasible.uniform_information()).root)
+    values = geometry.quadratic(criterion.at(uniform_information(feasible)).root)
     if feasible.blocked is not None:
         values = values.masked_fill(feasible.blocked, -math.inf)
     available = geometry.pairs - (0 if feasible.blocked is None else int(feasible.blocked.sum()))

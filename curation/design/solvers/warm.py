@@ -12,6 +12,7 @@ from torch import Tensor
 
 from curation.design.criterion import Objective
 from curation.design.sets.feasible import Feasible
+from curation.design.sets.linear import maximise
 from curation.design.solvers.master import pivots
 
 ROUNDS = 40  # of scaling and clipping; what is then missing is filled with the best pairs
@@ -48,7 +49,7 @@ def adapted(criterion: Objective, feasible: Feasible, weights: Tensor) -> Tensor
             totals = (feasible.totals - by_prompt).clamp_min(0.0)
         rest = replace(feasible, totals=totals, block_totals=missing, blocked=closed, memory={})
         here = feasible.geometry.information(full + feasible.pinned_weights())
-        pairs, amounts, _ = rest.maximise(feasible.geometry.quadratic(criterion.at(here).root))
+        pairs, amounts, _ = maximise(rest, feasible.geometry.quadratic(criterion.at(here).root))
         full.index_add_(0, pairs, amounts)
         spent = feasible.spend(amounts, pairs)
         if abs(float(spent.sum()) - float(missing.sum())) > 1e-9:
