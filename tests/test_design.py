@@ -16,7 +16,7 @@ from curation.design.geometry import Geometry
 from curation.design.programs.quadratic import Polytope, solve_quadratic
 from curation.design.rules import NAMES, baselines, realised
 from curation.design.selection.sampling import paper, sample, with_overlap
-from curation.design.sets.feasible import water_fill
+from curation.design.sets.allotment import water_fill
 from curation.design.sets.linear import maximise
 from curation.design.sets.make import make_feasible, resolve_spread
 from curation.design.sets.uniform import uniform_design

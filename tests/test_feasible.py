@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from curation.design.geometry import Geometry
-from curation.design.sets.feasible import water_fill
+from curation.design.sets.allotment import water_fill
 from curation.design.sets.linear import maximise
 from curation.design.sets.make import make_feasible, resolve_spread
 from curation.design.sets.uniform import uniform_design
