@@ -9,7 +9,8 @@ from curation.review.acts import label_costs, price_of
 from curation.review.store.decisions import Decision
 from curation.review.topup import reject_and_replace, top_up
 from pages._guard import acting
-from pages._shared import features_path, guarded, open_pool, prepared_pool, review_store, reviewer, set_page_state
+from pages._shared import features_path, open_pool, prepared_pool, reviewer, set_page_state
+from pages._store import guarded, review_store
 from pages._widgets import escaped
 
 WORDS = {"approve": "Approve", "reject": "Reject", "flag": "Flag"}

@@ -11,7 +11,8 @@ from curation.backtest.worth import testable
 from curation.charts.backtest import NAMES, misled_directions, paired_differences, reward_curves
 from curation.dashboard.jobs import latest_job, start_job
 from pages._jobs import job_panel
-from pages._shared import current_view, features_path, guarded, open_pool, review_store, reviewer
+from pages._shared import current_view, features_path, open_pool, reviewer
+from pages._store import guarded, review_store
 from pages._widgets import chart, escaped
 
 SEEDS = 24

@@ -17,7 +17,8 @@ from curation.review.store.live import LiveDecisions
 from curation.run.results import Solved
 from curation.settings import workspace
 from pages._guidelines import chosen_guidelines
-from pages._shared import constraints, current_view, digest_of, guarded, open_pool, review_store, reviewer, solver_of
+from pages._shared import constraints, current_view, digest_of, open_pool, reviewer, solver_of
+from pages._store import guarded, review_store
 
 
 @st.cache_resource

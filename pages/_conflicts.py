@@ -13,7 +13,8 @@ from curation.errors import CurationError
 from curation.pool.schema import prompt_text
 from curation.review.settling import settle, settled_words
 from pages._guard import acting
-from pages._shared import review_store, reviewer
+from pages._shared import reviewer
+from pages._store import review_store
 from pages._widgets import escaped, show_text
 
 NAMES = {"a": "A", "b": "B", "tie": "Tie", "skip": "Skip"}

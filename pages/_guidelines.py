@@ -12,7 +12,8 @@ from curation.batch.guidelines import read_guidelines
 from curation.dashboard.places import save_upload
 from curation.review.register import saved_before
 from curation.run.results import Solved
-from pages._shared import constraints, current_view, guarded, open_pool, review_store, reviewer
+from pages._shared import constraints, current_view, open_pool, reviewer
+from pages._store import guarded, review_store
 
 KEPT = "guidelines_text"  # (fingerprint of the pool, name of the file, text)
 

@@ -4,7 +4,8 @@ import streamlit as st
 
 from curation.dashboard.jobs import Job, cancel_job, latest_job
 from pages._guard import acting
-from pages._shared import guarded, review_store, reviewer
+from pages._shared import reviewer
+from pages._store import guarded, review_store
 from pages._widgets import escaped
 
 

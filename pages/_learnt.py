@@ -11,16 +11,8 @@ from curation.charts.learnt import evidence_by_power, share_by_direction
 from curation.pool.schema import Pool
 from curation.review.again import Labelled, Lesson, design_again, labelled_batches, lesson, pilot_labels, plan_pilot
 from curation.settings import DesignSettings
-from pages._shared import (
-    constraints,
-    current_view,
-    guarded,
-    open_pool,
-    prepared_pool,
-    review_store,
-    reviewer,
-    set_page_state,
-)
+from pages._shared import constraints, current_view, open_pool, prepared_pool, reviewer, set_page_state
+from pages._store import guarded, review_store
 from pages._widgets import chart, escaped
 
 

@@ -11,7 +11,8 @@ from curation.charts.policy import frontier, win_rates
 from curation.dashboard.jobs import Job, latest_job, start_job
 from curation.experiments.policy import Kind, place, read_result, usual_data
 from pages._jobs import job_panel
-from pages._shared import guarded, review_store, reviewer
+from pages._shared import reviewer
+from pages._store import guarded, review_store
 from pages._widgets import chart, escaped
 
 KINDS: tuple[Kind, Kind] = ("imdb", "hh")

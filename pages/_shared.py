@@ -21,15 +21,14 @@ from curation.dashboard.places import (
     pool_path,
 )
 from curation.dashboard.view import View, read_query
-from curation.errors import CurationError
 from curation.pool.pair_lists import LocalPair, read_pair_list
 from curation.pool.reading import as_first_read
 from curation.pool.schema import Pool, Reject
 from curation.run.prepare import load_pool, prepare
 from curation.run.results import Prepared, Solved
 from curation.run.solve import solve
-from curation.settings import workspace
 from pages._signin import entrance, who_is_here, who_line
+from pages._store import guarded
 
 T = TypeVar("T")
 PAGE_KEYS = ("batch", "pair", "direction")  # URL keys of single pages, kept beside the view's
@@ -143,21 +142,6 @@ def set_page_state(key: str, value: str | None) -> None:
 def page_state(key: str) -> str | None:
     """A single page's state, or None."""
     return st.session_state.get(f"page_{key}")
-
-
-def stop_with(error: Exception) -> None:
-    """Show an error's own words and end the page."""
-    st.error(str(error), icon=":material/error:")
-    st.stop()
-
-
-def guarded(call: Callable[[], T]) -> T:
-    """The call's result; a CurationError is shown in its own words and ends the page."""
-    try:
-        return call()
-    except CurationError as error:
-        stop_with(error)
-        raise
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
@@ -297,20 +281,6 @@ def solved_key(solved: Solved) -> str:
     view, pool = current_view(), solved.prepared.pool
     pinned, excluded = guarded(lambda: constraints(view, pool))
     return f"{solved_identity(solved, pinned, excluded)}-{solved.prepared.table.fingerprint}"
-
-
-@st.cache_resource(show_spinner=False)
-def _store_for(url: str) -> Any:
-    from curation.review.store.store import open_store
-
-    return open_store()
-
-
-def review_store() -> Any:
-    """The review store of this workspace."""
-    import os
-
-    return guarded(lambda: _store_for(os.environ.get("DATABASE_URL", str(workspace().absolute()))))
 
 
 def reviewer() -> str:

@@ -25,6 +25,7 @@ from streamlit.errors import Error as StreamlitError
 
 from curation.errors import CurationError, StoreError
 from curation.review.store.names import person_name
+from pages._store import review_store
 
 LOGGER = logging.getLogger(__name__)
 REMOTE = "CURATION_ALLOW_REMOTE"
@@ -322,8 +323,6 @@ def who_line(found: Entrance) -> None:
 
 def role_line(who: str) -> None:
     """A person's role in this workspace, or what it means to have none."""
-    from pages._shared import review_store
-
     try:
         named: dict[str, str] = review_store().people()
     except CurationError as error:

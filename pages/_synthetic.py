@@ -9,7 +9,8 @@ from curation.charts.synthetic import NAMES, gap_curves
 from curation.dashboard.jobs import Job, latest_job, start_job
 from curation.experiments.synthetic import DESIGNS, Curves, Kind, place, read
 from pages._jobs import job_panel
-from pages._shared import guarded, review_store, reviewer
+from pages._shared import reviewer
+from pages._store import guarded, review_store
 from pages._widgets import chart
 
 KINDS: tuple[Kind, Kind] = ("tabular", "contextual")

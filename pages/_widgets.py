@@ -14,7 +14,8 @@ from curation.pool.schema import prompt_text
 from curation.review.topup import replacement_in
 from curation.run.results import Solved
 from pages._batches import saved_batch
-from pages._shared import guarded, page_state, review_store, set_page_state, solved_view
+from pages._shared import page_state, set_page_state, solved_view
+from pages._store import guarded, review_store
 
 SHOWN = 20_000  # characters of a text on screen: a browser takes gigabytes for a megabyte of one
 PLOT_CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["toggleSpikelines"], "responsive": True}

@@ -6,7 +6,8 @@ import streamlit as st
 from curation.charts.coverage import criterion_share, direction_coverage, overlap, spectrum
 from curation.insight.coverage import Coverage, coverage, direction_pairs
 from curation.run.results import Solved
-from pages._shared import guarded, header, open_pool, page_state, set_page_state, solved_key, solved_view
+from pages._shared import header, open_pool, page_state, set_page_state, solved_key, solved_view
+from pages._store import guarded
 from pages._widgets import chart, show_pair
 
 

@@ -35,17 +35,16 @@ from pages._shared import (
     change_view,
     constraints,
     current_view,
-    guarded,
     header,
     open_pool,
     open_view,
     prepared_key,
     prepared_pool,
-    review_store,
     reviewer,
     set_page_state,
     solved_view,
 )
+from pages._store import guarded, review_store
 from pages._widgets import chart
 
 RIDGES = (0.01, 0.03, 0.06, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)

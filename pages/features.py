@@ -22,15 +22,14 @@ from pages._shared import (
     constraints,
     current_view,
     features_path,
-    guarded,
     header,
     open_pool,
     prepared_pool,
-    review_store,
     reviewer,
     solved_key,
     solved_view,
 )
+from pages._store import guarded, review_store
 from pages._widgets import chart, escaped
 
 

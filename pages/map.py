@@ -9,7 +9,8 @@ from curation.charts.map import pair_map
 from curation.insight.pair_map import map_frame
 from curation.run.results import Solved
 from pages._batches import saved_batch
-from pages._shared import guarded, header, review_store, set_page_state, solved_key, solved_view
+from pages._shared import header, set_page_state, solved_key, solved_view
+from pages._store import guarded, review_store
 from pages._widgets import chart
 
 COLOURS = {

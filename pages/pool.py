@@ -18,7 +18,8 @@ from curation.pool.reading import keep_reading
 from curation.pool.schema import Pool, prompt_text
 from curation.settings import workspace
 from pages._findings import show_findings
-from pages._shared import OpenPool, current_view, guarded, header, open_pool, open_view, review_store, reviewer
+from pages._shared import OpenPool, current_view, header, open_pool, open_view, reviewer
+from pages._store import guarded, review_store
 from pages._widgets import chart, escaped, show_text
 
 UPLOADS = ["jsonl", "ndjson", "json", "parquet", "csv", "tsv", "xlsx", "gz", "zst", "bz2", "xz", "zip"]

@@ -16,7 +16,8 @@ from pages._acts import act_on_shown, replace_button, top_up_button, undo
 from pages._batches import batch_at, live_decisions
 from pages._comments import comments
 from pages._guard import acting
-from pages._shared import guarded, header, page_state, review_store, reviewer, set_page_state
+from pages._shared import header, page_state, reviewer, set_page_state
+from pages._store import guarded, review_store
 from pages._views import saved_views
 from pages._widgets import batch_choice, escaped, replacement_for, show_text
 

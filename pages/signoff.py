@@ -25,7 +25,8 @@ from pages._batches import batch_at, live_decisions
 from pages._conflicts import show_conflicts
 from pages._findings import show_findings
 from pages._second_rater import show_second_raters
-from pages._shared import guarded, header, review_store, reviewer
+from pages._shared import header, reviewer
+from pages._store import guarded, review_store
 from pages._widgets import batch_choice, escaped
 
 FORMATS: dict[str, tuple[Format, str]] = {

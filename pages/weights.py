@@ -25,7 +25,8 @@ from curation.insight.concentration import (
 )
 from curation.run.report import summary
 from curation.run.results import Solved
-from pages._shared import guarded, header, solved_key, solved_view
+from pages._shared import header, solved_key, solved_view
+from pages._store import guarded
 from pages._widgets import chart
 
 
