@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation.health import texts as text_health
+from curation.health import across_prompts
 from curation.health.finding import Finding
 from curation.health.text_rules import ends_openly, ends_without_stop, loops, refuses, stopped_by_length
 from curation.health.texts import NamedText, duplicate_pairs, example_texts, text_findings
@@ -213,7 +213,7 @@ def test_a_pool_beyond_the_limit_is_sampled_and_the_sentence_says_so(monkeypatch
     assert whole.value == len(prompts)
     assert "sample" not in whole.sentence
     size = sum(len(r.text) for p in prompts for r in p.responses)
-    monkeypatch.setattr(text_health, "COMPARED", size // 2)
+    monkeypatch.setattr(across_prompts, "COMPARED", size // 2)
     part = _by_key(text_findings(pool, pool_report(pool)))["boilerplate"]
     count = int(part.value)
     assert len(prompts) / 4 < count < len(prompts)
@@ -221,7 +221,7 @@ def test_a_pool_beyond_the_limit_is_sampled_and_the_sentence_says_so(monkeypatch
     assert f"answers {count} of {count} prompts" in part.sentence
     assert text_findings(pool, pool_report(pool)) == text_findings(pool, pool_report(pool))
     monkeypatch.undo()
-    monkeypatch.setattr(text_health, "SKETCHED", 10)
+    monkeypatch.setattr(across_prompts, "SKETCHED", 10)
     few = _by_key(text_findings(pool, pool_report(pool)))["boilerplate"]
     assert few.value == 10
     assert f"(in a sample of 10 of {len(prompts)} candidates)" in few.sentence
@@ -396,7 +396,7 @@ def test_what_is_planted_in_one_half_of_real_answers_is_found_and_the_other_half
     pool = read_pool(real_pool("answers_dev.jsonl.gz")).pool
     before = text_findings(pool, pool_report(pool))
     said = {name for finding in before for item in finding.examples for name in item}
-    assert not any(len(finding.examples) >= text_health.EXAMPLES for finding in before)
+    assert not any(len(finding.examples) >= across_prompts.EXAMPLES for finding in before)
     sound = [p for p in pool.prompts if p.prompt_id not in said]
     assert len(sound) > 200
     spoilt, untouched = sound[::2], sound[1::2]

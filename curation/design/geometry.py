@@ -8,35 +8,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from curation.design.buckets import Bucket
 from curation.errors import DesignError
 
 CHUNK_ENTRIES = 2_000_000  # entries of one block of Gram matrices, to bound memory
 CHUNK_ROWS = 32_768  # rows of one block where vectors of pairs are formed
-
-
-@dataclass(frozen=True)
-class Bucket:
-    """Prompts of one size K whose pairs are either all admissible or a given list.
-
-    prompts: (b,) prompt numbers. rows: (b, K) rows of the feature matrix. first, second: (T,) local candidates of
-    the T = K (K - 1) / 2 pairs. slots: (b,) number of the first pair of each prompt where the graph is complete.
-    kept: None, or (block, pair) positions within (b, T) of the admissible pairs, in the order of their numbers.
-    """
-
-    size: int
-    prompts: np.ndarray
-    rows: Tensor
-    first: Tensor
-    second: Tensor
-    slots: Tensor
-    kept: tuple[Tensor, Tensor, Tensor] | None  # (block, pair, number)
 
 
 class Geometry:
