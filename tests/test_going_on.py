@@ -298,7 +298,7 @@ def test_a_batch_on_an_accelerator_is_filled_up_as_on_the_cpu(
 
     def work(device: str) -> list[Any]:
         monkeypatch.setenv("CURATION_HOME", str(tmp_path / device))
-        monkeypatch.setattr("curation.run.solve.resolve_device", lambda _: device)
+        monkeypatch.setattr("curation.run.prepare.resolve_device", lambda _: device)
         opened = open_store()
         settings = replace(BASE, generator_share=0.7, max_labels_per_pair=2.0)
         prepared = prepare(made["pool"], made["features"], space=SPACE)

@@ -61,12 +61,12 @@ def test_plain_texts_have_no_notes(tmp_path: Path, to: str) -> None:
 
 def test_the_command_line_prints_notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     from curation.cli.app import main
-    from curation.review import register as handover
+    from curation.exchange import send
 
     def told(folder: Any, **given: Any) -> dict[str, Any]:
         return {"rows": 1, "pairs": 1, "left_out": {}, "also_written": [], "notes": ["1 pairs"], "annotators": {}}
 
-    monkeypatch.setattr(handover, "export_batch", told)
+    monkeypatch.setattr(send, "export_batch", told)
     asked = ["export", str(tmp_path), "--to", "csv", "--out", str(tmp_path / "x.csv"), "--unsigned"]
     assert main(asked) == 0
     assert "note: 1 pairs" in capsys.readouterr().out

@@ -60,7 +60,7 @@ def test_a_file_that_expands_beyond_the_limit_is_refused_before_it_fills_memory(
     assert bomb.stat().st_size < EXPANSION_FLOOR / 100
     code = (
         "import resource, sys\n"
-        "from curation.errors import CurationError\nfrom curation.run.solve import load_pool\n"
+        "from curation.errors import CurationError\nfrom curation.run.prepare import load_pool\n"
         "start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "try:\n    load_pool(sys.argv[1])\nexcept CurationError as error:\n    print(error)\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start)\n"

@@ -14,10 +14,10 @@ import pytest
 from curation.batch.folder import SIGNATURE, read_batch
 from curation.batch.records import batch_seed, check_ids, folder_identity
 from curation.errors import BatchError, CurationError, ExportError, SignatureError, StoreError
+from curation.exchange import send
 from curation.exchange.send import export_batch, export_signed, export_trl
-from curation.review import register as handover
 from curation.review import signoff
-from curation.review.register import decide_from_file, record_batch
+from curation.review.register import binding_of, check_recorded, decide_from_file, record_batch
 from curation.review.signoff import sign_batch, verify_batch
 from curation.review.store.store import Store, open_store
 from tests.test_signoff import batch_id, desk, edit, pairs, reviewed, solved  # noqa: F401
@@ -151,7 +151,7 @@ def test_what_was_changed_since_it_was_recorded_is_neither_decided_on_nor_signed
         lambda: sign_batch(folder, who="cat", store=store),
         lambda: export_batch(folder, to="csv", out=tmp_path / "x.csv", who="bea", store=store),
         lambda: export_trl(folder, tmp_path / "x.jsonl", store=store),
-        lambda: handover.check_recorded(store, read_batch(folder)),
+        lambda: check_recorded(store, read_batch(folder)),
     )
     for call in calls:
         with pytest.raises((StoreError, BatchError)):
@@ -271,9 +271,9 @@ def test_records_swapped_during_an_export_are_refused_or_without_effect(
     folder, store = desk
     sign_batch(folder, who="cat", store=store)
     place, name = {
-        "before the check": (signoff, "read_signature"),
-        "between check and reading": (signoff, "export_batch"),
-        "while it is written": (handover, "export_records"),
+        "before the check": (send, "read_signature"),
+        "between check and reading": (send, "export_batch"),
+        "while it is written": (send, "export_records"),
     }[moment]
     honest = getattr(place, name)
 
@@ -298,13 +298,13 @@ def test_a_decision_between_the_check_and_the_export_is_refused(
 ) -> None:
     folder, store = desk
     sign_batch(folder, who="cat", store=store)
-    honest = signoff.export_batch
+    honest = send.export_batch
 
     def late(*args: Any, **rest: Any) -> Any:
         store.decide(batch_id(folder), pairs(folder)[0], "reject", who="bea", reason="unclear")
         return honest(*args, **rest)
 
-    monkeypatch.setattr(signoff, "export_batch", late)
+    monkeypatch.setattr(send, "export_batch", late)
     with pytest.raises(ExportError, match="the decisions"):
         export_signed(folder, to="csv", out=tmp_path / "t.csv", who="cat", store=store)
     assert not (tmp_path / "t.csv").exists()
@@ -384,7 +384,7 @@ def test_two_batches_of_the_same_settings_have_one_id_and_the_same_records_and_k
     first, second = read_batch(solved), read_batch(save_batch(made, tmp_path / "again"))
     assert first.batch_id == second.batch_id == folder_identity(first.manifest, first.records)
     assert first.digests["batch.jsonl"] == second.digests["batch.jsonl"]
-    assert handover.binding_of(first).difference(handover.binding_of(second)) is None
+    assert binding_of(first).difference(binding_of(second)) is None
     seeds = [batch.manifest["batch_seed"] for batch in (first, second)]
     assert all(len(bytes.fromhex(seed)) == 32 for seed in seeds)
     assert seeds[0] != seeds[1]
