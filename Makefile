@@ -16,7 +16,7 @@ test: $(VENV)/.installed-test browser
 
 # Long draws, fits and real pools: minutes each.
 test-slow: $(VENV)/.installed-test browser
-	$(PYTEST) -m slow
+	$(PYTEST) -m slow --durations=25
 
 lint: $(VENV)/.installed-test
 	$(VENV)/bin/ruff check .
