@@ -24,7 +24,7 @@ DOCS = ROOT / "docs"
 NOTE = "Written by `python docs/make.py` from the code; do not edit."
 BLOCK = re.compile(r"(<!-- made: (\w+) -->\n).*?(<!-- /made -->)", re.DOTALL)
 # What somebody who embeds Pairwright may call, in the order of the work; everything else is the house's own.
-LIBRARY = """settings errors
+LIBRARY = """api settings errors
 pool.schema pool.readers.read pool.files.storage pool.checks pool.labels pool.pair_lists
 representation.features_file representation.extract representation.space representation.fisher
 run.prepare run.solve run.results run.report batch.records batch.folder batch.information
@@ -37,18 +37,15 @@ review.register review.topup review.again review.earlier review.signoff review.s
 exchange.send exchange.receive exchange.second_rater exchange.export exchange.incoming exchange.trl
 exchange.training_files backtest.run backtest.split backtest.report insight.learning insight.learning_result"""
 EXAMPLE = """```python
-from curation.batch.records import save_batch
-from curation.run.prepare import load_pool, prepare
-from curation.run.report import summary
-from curation.run.solve import solve
-from curation.settings import DesignSettings, SpaceSettings
+import pairwright as pw
 
-pool = load_pool("data/demo.jsonl.gz").pool
-prepared = prepare(pool, "data/demo.features.parquet", space=SpaceSettings())
-solved = solve(prepared, DesignSettings(budget=40))
-print(summary(solved)["gap"], [solved.explanations.rationale(m) for m in range(3)])
-save_batch(solved, "batch")
+pool = pw.read_pool("data/demo.jsonl.gz")
+run = pw.solve(pw.represent(pool, "data/demo.features.parquet"), budget=40)
+print(run, run.pairs()["rationale"].head(3).tolist(), run.worth())
+run.save("batch")
 ```"""
+AFTER = """The ten names of `curation.api` are meant for notebooks and programs ([library.ipynb](library.ipynb)); what follows them is
+what they are made of."""
 # Settings of the environment: `tests/test_docs.py` compares the names with those in the code.
 ENVIRONMENT = {
     "CURATION_HOME": "the workspace: database, batches, caches, logs; default `./workspace`",
@@ -131,7 +128,7 @@ def api() -> str:
         "the docstrings; every error that is about what was given is a `CurationError` with a sentence. The other "
         "modules are in [architecture.md](architecture.md)."
     )
-    return "\n\n".join(["# The library", NOTE, lead, EXAMPLE, "\n".join(contents), *bodies]) + "\n"
+    return "\n\n".join(["# The library", NOTE, lead, EXAMPLE, AFTER, "\n".join(contents), *bodies]) + "\n"
 
 
 def _told(path: Path) -> Iterator[str]:

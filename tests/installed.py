@@ -54,7 +54,7 @@ def answers(url: str, process: subprocess.Popen[bytes], *, seconds: float = 120)
 def copied(to: Path) -> Path:
     """What a wheel is made from, elsewhere."""
     to.mkdir()
-    for name in ("curation", "pages", "data", ".streamlit"):
+    for name in ("curation", "pairwright", "pages", "data", ".streamlit"):
         shutil.copytree(ROOT / name, to / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("app.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, to / name)
@@ -123,6 +123,9 @@ def main() -> None:
         if told["selected_labels"] != 20:
             sys.exit(f"solve chose {told['selected_labels']} labels, not 20")
         run(python, "-m", "curation", "labels", "batch", cwd=away)
+        told = run(python, "-c", "import pairwright as pw; print(pw.open_batch('batch'))", cwd=away)
+        if "20 labels" not in told:
+            sys.exit(f"the library says {told}")
         shown = run(python, "-c", PAGE, data.parent / "app.py", cwd=away)
         if "Pool" not in shown:
             sys.exit(f"the first page shows {shown}")

@@ -36,7 +36,7 @@ def wanted(*extras: str) -> list[Requirement]:
 
 def test_every_folder_of_the_package_is_in_the_wheel() -> None:
     folders = {path.parent for path in (ROOT / "curation").rglob("*.py")}
-    listed = {name for name in TOOL["packages"] if not name.startswith("pairwright_app")}
+    listed = {name for name in TOOL["packages"] if not name.startswith("pairwright")}
     assert listed == {".".join(folder.relative_to(ROOT).parts) for folder in folders}
     for package, patterns in TOOL["package-data"].items():
         place = ROOT / TOOL["package-dir"].get(package, package.replace(".", "/"))

@@ -69,12 +69,15 @@ class Prompt:
         return k * (k - 1) // 2 if self.pairs is None else len(self.pairs)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Pool:
     """Prompts in file order. "Flat order" below is response by response, prompt by prompt; N responses, P prompts."""
 
     prompts: tuple[Prompt, ...]
     name: str = "pool"
+
+    def __repr__(self) -> str:
+        return f"pool {self.name!r}: {len(self.prompts)} prompts, {self.n_responses} responses, {self.n_pairs} pairs"
 
     @cached_property
     def fingerprint(self) -> str:

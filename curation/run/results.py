@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from curation.representation.space import Space
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Prepared:
     """A pool in the design's space: everything a design needs that budget and ridge do not change.
 
@@ -45,6 +45,9 @@ class Prepared:
     geometry: Geometry
     device: str
     seconds: dict[str, float]
+
+    def __repr__(self) -> str:
+        return f"{self.pool!r} in {self.space.dim} dimensions on {self.device}"
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class Earlier:
     taught: Taught | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Solved:
     """A design, the batch drawn from it and everything said about them.
 
@@ -89,6 +92,12 @@ class Solved:
     seconds: dict[str, float] = field(default_factory=dict)
     earlier: Earlier | None = None
     pilot_of: float | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"{self.batch.labels} labels on {len(self.batch.pairs):,} of {self.prepared.pool.n_pairs:,} pairs; "
+            f"efficiency {self.efficiency:.1%}, gap {self.design.certificate.gap:.1e}, stopped on {self.design.stopped}"
+        )
 
     @property
     def efficiency(self) -> float:
