@@ -28,7 +28,8 @@ LIBRARY = """api settings errors
 pool.schema pool.readers.read pool.files.storage pool.checks pool.labels pool.pair_lists
 representation.features_file representation.extract representation.space representation.fisher
 run.prepare run.solve run.results run.report batch.records batch.folder batch.information
-design.geometry design.criterion design.hedged design.factors design.sets.feasible design.sets.limits design.result
+design.geometry design.criteria.base design.criteria.trace design.criteria.hedged design.criteria.determinant
+design.factors design.sets.feasible design.sets.limits design.result
 design.certificate design.solvers.newton design.solvers.frank_wolfe design.selection.sampling design.selection.swaps
 design.rules insight.explain insight.coverage insight.efficiency insight.concentration insight.length_share
 health.sensitivity health.finding health.texts health.features health.checkup backtest.worth
@@ -44,8 +45,8 @@ run = pw.solve(pw.represent(pool, "data/demo.features.parquet"), budget=40)
 print(run, run.pairs()["rationale"].head(3).tolist(), run.worth())
 run.save("batch")
 ```"""
-AFTER = """The ten names of `curation.api` are meant for notebooks and programs ([library.ipynb](library.ipynb)); what follows them is
-what they are made of."""
+AFTER = """The ten names of `curation.api` are meant for notebooks and programs ([library.ipynb](library.ipynb));
+what follows them is what they are made of."""
 # Settings of the environment: `tests/test_docs.py` compares the names with those in the code.
 ENVIRONMENT = {
     "CURATION_HOME": "the workspace: database, batches, caches, logs; default `./workspace`",

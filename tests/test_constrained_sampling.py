@@ -11,7 +11,7 @@ import pytest
 import torch
 from scipy.stats import chi2
 
-from curation.design.criterion import make_criterion
+from curation.design.criteria.trace import make_criterion
 from curation.design.selection.sampling import Batch, sample
 from curation.design.selection.swaps import exact
 from curation.design.sets.limits import Limits

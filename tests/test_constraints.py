@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from curation.design.criterion import make_criterion
+from curation.design.criteria.trace import make_criterion
 from curation.design.geometry import Geometry
 from curation.design.sets.limits import Limits
 from curation.design.sets.linear import maximise

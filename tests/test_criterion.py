@@ -9,7 +9,8 @@ import pytest
 import scipy.linalg
 import torch
 
-from curation.design.criterion import Criterion, make_criterion, matrix_root
+from curation.design.criteria.base import matrix_root
+from curation.design.criteria.trace import Criterion, make_criterion
 from curation.design.geometry import Geometry
 from curation.design.sets.make import make_feasible
 from curation.design.solvers.newton import newton

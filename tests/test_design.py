@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from curation.design.criterion import make_criterion
+from curation.design.criteria.trace import make_criterion
 from curation.design.geometry import Geometry
 from curation.design.programs.quadratic import Polytope, solve_quadratic
 from curation.design.rules import NAMES, baselines, realised

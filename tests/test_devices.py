@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from curation.design.certificate import certify
-from curation.design.criterion import make_criterion
+from curation.design.criteria.hedged import Hedged
+from curation.design.criteria.trace import make_criterion
 from curation.design.factors import pair_factor
 from curation.design.geometry import Geometry
-from curation.design.hedged import Hedged
 from curation.design.rules import baselines, batch_information, forward_backward
 from curation.design.selection.sampling import paper, sample, with_overlap
 from curation.design.selection.swaps import exact

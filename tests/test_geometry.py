@@ -10,7 +10,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from curation.design import geometry as module
-from curation.design.criterion import make_criterion
+from curation.design.criteria.trace import make_criterion
 from curation.design.geometry import Geometry
 from curation.design.sets.make import make_feasible
 from curation.design.solvers.frank_wolfe import frank_wolfe

@@ -258,7 +258,7 @@ def test_pins_with_an_amount_are_held_at_it_and_the_rest_is_certified(spread: An
         pinned=counts,
         excluded=[int(geometry.pair_offsets[3])],
     )
-    from curation.design.criterion import make_criterion
+    from curation.design.criteria.trace import make_criterion
 
     criterion = make_criterion(geometry, case.criterion.fisher, ridge=0.1, kind="relative")
     design = newton(criterion, feasible, tol=1e-5)

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from curation.design.certificate import certify, lower_bound
-from curation.design.criterion import make_criterion
+from curation.design.criteria.hedged import Hedged
+from curation.design.criteria.trace import make_criterion
 from curation.design.geometry import Geometry
-from curation.design.hedged import Hedged
 from curation.design.sets.make import make_feasible
 from curation.design.solvers.frank_wolfe import frank_wolfe
 from curation.design.solvers.newton import newton

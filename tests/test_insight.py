@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from curation.design.criterion import Criterion, make_criterion
+from curation.design.criteria.trace import Criterion, make_criterion
 from curation.design.geometry import Geometry
 from curation.design.rules import batch_information
 from curation.design.selection.sampling import Batch, sample

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from curation.design.criterion import make_criterion
+from curation.design.criteria.trace import make_criterion
 from curation.design.geometry import Geometry
 from curation.design.rules import baselines, sequential
 from curation.design.selection.sampling import paper, sample

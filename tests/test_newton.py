@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from curation.design.criterion import make_criterion
+from curation.design.criteria.trace import make_criterion
 from curation.design.geometry import Geometry
 from curation.design.sets.make import make_feasible
 from curation.design.sets.prices import prices

@@ -12,7 +12,7 @@ from scipy.special import expit
 
 from curation.design import geometry as module
 from curation.design.certificate import certify
-from curation.design.criterion import make_criterion
+from curation.design.criteria.trace import make_criterion
 from curation.design.factors import ATTENUATION, graded_information, nuisance_variance, pair_factor
 from curation.design.geometry import Geometry
 from curation.design.rules import rule_weights, sequential

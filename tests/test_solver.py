@@ -9,7 +9,7 @@ import pytest
 
 from curation.bench.problems import problem
 from curation.design.certificate import certify
-from curation.design.criterion import make_criterion
+from curation.design.criteria.trace import make_criterion
 from curation.design.geometry import Geometry
 from curation.design.sets.make import make_feasible
 from curation.design.solvers.frank_wolfe import frank_wolfe

@@ -11,7 +11,7 @@ import torch
 
 from curation.bench.problems import generator, problem
 from curation.design.certificate import certify
-from curation.design.criterion import make_criterion
+from curation.design.criteria.trace import make_criterion
 from curation.design.geometry import Geometry
 from curation.design.sets.limits import Limits
 from curation.design.sets.make import make_feasible

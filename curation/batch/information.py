@@ -30,7 +30,7 @@ def information_of(batch: BatchFolder, counts: Mapping[str, int]) -> dict[str, f
     counts: pair_id -> labels, of which up to the copies that were planned count. None for a batch folder that does not
     hold its criterion.
     """
-    from curation.design.criterion import cholesky
+    from curation.design.criteria.base import cholesky
 
     stored = read_information(batch)
     if stored is None:

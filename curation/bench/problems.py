@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from curation.design.criterion import Criterion
+    from curation.design.criteria.trace import Criterion
     from curation.design.geometry import Geometry
     from curation.design.sets.feasible import Feasible
 
@@ -83,7 +83,7 @@ def problem(
     """Geometry and criterion (uniform Fisher) of generator G, seed 0."""
     import torch
 
-    from curation.design.criterion import make_criterion
+    from curation.design.criteria.trace import make_criterion
     from curation.design.geometry import Geometry
 
     rows = generator(prompts, candidates, dim)

@@ -17,7 +17,7 @@ import numpy as np
 from curation.bench.features import extraction_rows
 
 if TYPE_CHECKING:
-    from curation.design.criterion import Criterion
+    from curation.design.criteria.trace import Criterion
     from curation.design.geometry import Geometry
     from curation.design.result import Design
 from curation.bench.problems import QUICK, RIDGE, ROWS, Work, feasible_of, problem, timed
@@ -72,7 +72,7 @@ def factor_rows(
     Two nuisance coordinates, N(0, 1) per candidate with seed 1, slopes of variance 1. The time with factors includes
     making them: `ratio` is all of it over the time without, per pass `pass_ratio`.
     """
-    from curation.design.criterion import make_criterion
+    from curation.design.criteria.trace import make_criterion
     from curation.design.factors import pair_factor
     from curation.design.solvers.newton import newton
 

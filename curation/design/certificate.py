@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from curation.design.criterion import Objective
+from curation.design.criteria.base import Objective
 from curation.design.sets.feasible import Feasible
 from curation.design.sets.linear import maximise
 from curation.design.sets.uniform import uniform_information

@@ -193,7 +193,7 @@ def optimal(settings: Settings, instance: Instance, p: Floats, curvature: Floats
     """
     import torch
 
-    from curation.design.criterion import make_criterion
+    from curation.design.criteria.trace import make_criterion
     from curation.design.geometry import Geometry
     from curation.design.sets.make import make_feasible
     from curation.design.solvers.newton import newton

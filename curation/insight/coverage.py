@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from curation.design.criterion import Criterion
+from curation.design.criteria.trace import Criterion
 from curation.design.geometry import Geometry
 from curation.design.sets.feasible import Feasible
 from curation.design.sets.linear import maximise

@@ -11,7 +11,7 @@ import torch
 from scipy.optimize import brentq
 from torch import Tensor
 
-from curation.design.criterion import Criterion
+from curation.design.criteria.trace import Criterion
 from curation.design.geometry import Geometry
 
 DRAWS = 6  # uniform batches of every size

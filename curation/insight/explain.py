@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from curation.design.criterion import Criterion, cholesky
+from curation.design.criteria.base import cholesky
+from curation.design.criteria.trace import Criterion
 from curation.design.result import Design
 from curation.design.selection.tally import Tally
 from curation.design.sets.feasible import Feasible

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from curation.batch.folder import BatchFolder, read_information
-from curation.design.criterion import cholesky
+from curation.design.criteria.base import cholesky
 from curation.errors import BatchError
 from curation.pool.limits import cost_parts
 from curation.pool.schema import Pool

@@ -15,7 +15,7 @@ from curation.pool.pair_lists import LocalPair
 from curation.settings import DesignSettings
 
 if TYPE_CHECKING:
-    from curation.design.criterion import Criterion
+    from curation.design.criteria.trace import Criterion
     from curation.design.sets.feasible import Feasible
 from curation.run.results import Prepared, Solved
 from curation.run.solve import Pinned, batch_cost, design_problem, kept_back, run_solver

@@ -16,7 +16,7 @@ from curation.settings import OVERLAP_MOST, DesignSettings
 if TYPE_CHECKING:
     import torch
 
-    from curation.design.criterion import Criterion
+    from curation.design.criteria.trace import Criterion
     from curation.design.geometry import Geometry
     from curation.design.result import Design, Step
     from curation.design.selection.sampling import Batch
@@ -54,7 +54,7 @@ def design_problem(
     """
     import torch
 
-    from curation.design.criterion import make_criterion
+    from curation.design.criteria.trace import make_criterion
     from curation.design.factors import pair_factor
     from curation.design.sets.make import make_feasible
 

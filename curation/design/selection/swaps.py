@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from curation.design.criterion import Criterion
+from curation.design.criteria.trace import Criterion
 from curation.design.selection.sampling import Batch, sample
 from curation.design.selection.tally import SLACK, Tally
 from curation.design.sets.feasible import Feasible

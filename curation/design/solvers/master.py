@@ -9,7 +9,7 @@ import torch
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
-from curation.design.criterion import Objective
+from curation.design.criteria.base import Objective
 from curation.design.programs.interior import Rows, solve_interior
 from curation.design.programs.quadratic import Polytope, solve_quadratic
 from curation.design.sets.feasible import Feasible

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from curation.design.certificate import Certificate, certify, lower_bound
-from curation.design.criterion import Objective
+from curation.design.criteria.base import Objective
 from curation.design.result import Design, Progress, Step
 from curation.design.sets.feasible import Feasible
 from curation.design.sets.linear import maximise

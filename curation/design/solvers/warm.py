@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from curation.design.criterion import Objective
+from curation.design.criteria.base import Objective
 from curation.design.sets.feasible import Feasible
 from curation.design.sets.linear import maximise
 from curation.design.solvers.master import pivots

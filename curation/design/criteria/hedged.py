@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from curation.design.criterion import Criterion, Point, Rational
+from curation.design.criteria.trace import Criterion, Point, Rational
 from curation.errors import DesignError
 
 
