@@ -318,6 +318,16 @@ def test_lists_of_ranked_answers(tmp_path: Path, row: dict[str, Any]) -> None:
     assert quality[0] < quality[1]
 
 
+def test_what_an_item_of_a_list_says_is_kept_or_told(tmp_path: Path) -> None:
+    items = [{"text": LOST, "score": 0, "id": 7, "votes": 3}, {"text": WON, "score": 2, "id": 8}]
+    found = read(tmp_path, {"prompt": "Q", "candidates": items})
+    (prompt,) = found.pool.prompts
+    assert {r.response_id: found.truth.quality[prompt.prompt_id, r.response_id] for r in prompt.responses} == {
+        "7": 0.0, "8": 2.0,
+    }  # fmt: skip
+    assert found.notes == ("1 answers hold the field 'votes', which is not used",)
+
+
 def test_every_turn_of_a_tree_with_two_answers_is_a_prompt(tmp_path: Path) -> None:
     def node(text: str, role: str, *replies: Any) -> dict[str, Any]:
         return {"text": text, "role": role, "message_id": text, "replies": list(replies)}

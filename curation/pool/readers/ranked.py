@@ -26,6 +26,8 @@ LISTS = ("answers", "completions", "candidates", "outputs", "summaries", "ranked
 _TEXT = ("answer", "completion", "response", "text", "output", "content", "generation")
 _MODEL = ("model", "generator", "model_name", "policy")
 _SCORE = ("score", "rating", "reward", "quality")
+_ID = ("response_id", "id")
+_ITEM = frozenset((*_TEXT, *_MODEL, *_SCORE, *_ID, "rank"))
 _KNOWN = frozenset(("prompt_id", "stratum", "source", "prompt_weight", "choice", "info", *CONTEXT))
 _SPEAKERS = {"prompter": "user", "assistant": "assistant"}
 
@@ -100,11 +102,19 @@ def _response(item: dict[str, Any], name: str, collected: Collected) -> Canonica
     told: dict[str, Any] = {"text": answer} if isinstance(answer, str) else {"text": "", "messages": answer}
     model = next((item[key] for key in _MODEL if item.get(key) is not None), None)
     quality = next(
-        (outcome_or_none(item[key], f"{name.split('[')[0]}.{key}", collected) for key in _SCORE if item.get(key)), None
+        (
+            outcome_or_none(item[key], f"{name.split('[')[0]}.{key}", collected)
+            for key in _SCORE
+            if item.get(key) is not None
+        ),
+        None,
     )
     rank = outcome_or_none(item.get("rank"), f"{name.split('[')[0]}.rank", collected)
     if quality is None and rank is not None:
         quality = 0.0 - rank
+    for left in item.keys() - _ITEM:
+        collected.note(f"answers hold the field {left!r}, which is not used")
+    told["response_id"] = next((identifier_or_none(item[key], key) for key in _ID if item.get(key) is not None), None)
     try:
         return validated(CanonicalResponse, {**told, "generator": name_or_none(model, "model"), "quality": quality})
     except RowError as error:
