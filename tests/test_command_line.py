@@ -1,18 +1,23 @@
-"""The command line as an analyst uses it: real processes, real pools, every failure in words."""
+"""The command line as an analyst uses it: real pools, every failure in words; six commands in real processes."""
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import io
 import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 
 from curation.batch.folder import RECORD_KEYS
+from curation.cli.app import main
 from curation.cli.batches import graded_lines
 from curation.pool.readers.read import read_pool
 from curation.representation.features_file import write_features
@@ -28,7 +33,18 @@ RULES = {"uniform", "first_pair", "farthest", "farthest_fisher", "reference_weig
 
 
 def run(*arguments: object, home: Path, status: int = 0) -> tuple[dict, str]:
-    """Run the command line; returns its JSON (or {}) and stderr. Checks the exit status and that no traceback shows."""
+    """Run a command in this process; returns its JSON (or {}) and stderr. Checks the exit status."""
+    out, told = io.StringIO(), io.StringIO()
+    own = {"CURATION_HOME": str(home)}
+    with mock.patch.dict(os.environ, own), contextlib.chdir(ROOT), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(told):
+            ended = main([*map(str, arguments)])
+    return _told(arguments, ended, out.getvalue(), told.getvalue(), status)
+
+
+def run_process(*arguments: object, home: Path, status: int = 0) -> tuple[dict, str]:
+    """`run` as an analyst does: `python -m curation` in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-m", "curation", *map(str, arguments)],
         cwd=ROOT,
@@ -37,17 +53,21 @@ def run(*arguments: object, home: Path, status: int = 0) -> tuple[dict, str]:
         text=True,
         check=False,
     )
-    assert done.returncode == status, done.stderr
-    assert "Traceback" not in done.stderr
-    return (json.loads(done.stdout) if "--json" in arguments and done.stdout else {}), done.stderr
+    return _told(arguments, done.returncode, done.stdout, done.stderr, status)
+
+
+def _told(arguments: tuple[object, ...], ended: int, out: str, told: str, status: int) -> tuple[dict, str]:
+    assert ended == status, told
+    assert "Traceback" not in told
+    return (json.loads(out) if "--json" in arguments and out else {}), told
 
 
 def records(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "batch.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
-def solve(pool: Path, features: Path, out: Path, *more: object, home: Path, budget: int = 175) -> dict:
-    return run("solve", pool, "--features", features, "--budget", budget, "--out", out, "--json", *more, home=home)[0]
+def solve(pool: Path, features: Path, out: Path, *more: object, home: Path, budget: int = 175, via=run) -> dict:
+    return via("solve", pool, "--features", features, "--budget", budget, "--out", out, "--json", *more, home=home)[0]
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +94,7 @@ def small(tmp_path: Path) -> tuple[Path, Path]:
 
 def test_solve_meets_its_certificate_budget_and_record_format(dev, tmp_path):
     out = tmp_path / "batch"
-    result = solve(*dev, out, home=tmp_path)
+    result = solve(*dev, out, home=tmp_path, via=run_process)
     assert set(SUMMARY_KEYS) <= set(result)
     assert set(result["baselines"]) == RULES
     assert result["gap"] <= 1e-4
@@ -126,7 +146,7 @@ def test_shuffled_qualities_leave_the_batch_as_it_was(dev, tmp_path):
 @pytest.mark.slow
 def test_features_of_the_fitted_model_solve_like_any_other(tmp_path):
     pool, features, out = real_pool("answers_dev.jsonl.gz"), tmp_path / "fit.features.parquet", tmp_path / "batch"
-    made, _ = run("features", pool, "--out", features, "--model", "fit", "--json", home=tmp_path)
+    made, _ = run_process("features", pool, "--out", features, "--model", "fit", "--json", home=tmp_path)
     assert made["responses"] == read_pool(pool).pool.n_responses
     result = solve(pool, features, out, home=tmp_path)
     assert result["spread"] == "capped"
@@ -143,7 +163,9 @@ def test_features_of_the_fitted_model_solve_like_any_other(tmp_path):
 
 def test_the_demo_pool_has_features_and_solves(tmp_path):
     pool = demo_pool()
-    result = solve(pool, pool.with_name("demo.features.parquet"), tmp_path / "batch", home=tmp_path, budget=40)
+    result = solve(
+        pool, pool.with_name("demo.features.parquet"), tmp_path / "batch", home=tmp_path, via=run_process, budget=40
+    )
     assert result["prompts"] >= 60
     assert result["responses"] == 8 * result["prompts"]
     assert result["gap"] <= 1e-4
@@ -153,15 +175,17 @@ def test_approved_pairs_only_are_exported_and_the_rest_is_counted(small, tmp_pat
     out, decisions, tasks = tmp_path / "batch", tmp_path / "decisions.csv", tmp_path / "tasks.json"
     solve(*small, out, home=tmp_path, budget=8)
     rows = records(out)
-    _, words = run("export", out, "--to", "label-studio", "--out", tasks, home=tmp_path, status=1)
+    _, words = run_process("export", out, "--to", "label-studio", "--out", tasks, home=tmp_path, status=1)
     assert "not signed" in words
-    _, words = run("export", out, "--to", "label-studio", "--out", tasks, "--unsigned", home=tmp_path, status=1)
+    _, words = run_process("export", out, "--to", "label-studio", "--out", tasks, "--unsigned", home=tmp_path, status=1)
     assert "approved" in words
     assert not tasks.exists()
     lines = [f"{row['pair_id']},approve,," for row in rows[:5]] + [f"{rows[5]['pair_id']},reject,off topic,"]
     decisions.write_text("pair_id,decision,reason,note\n" + "\n".join(lines) + "\n", encoding="utf-8")
-    run("decide", out, decisions, "--as", "ana", home=tmp_path)
-    result, _ = run("export", out, "--to", "label-studio", "--out", tasks, "--unsigned", "--json", home=tmp_path)
+    run_process("decide", out, decisions, "--as", "ana", home=tmp_path)
+    result, _ = run_process(
+        "export", out, "--to", "label-studio", "--out", tasks, "--unsigned", "--json", home=tmp_path
+    )
     assert result["pairs"] == 5
     assert result["left_out"]["rejected"] == 1
     assert result["left_out"]["undecided"] == 2
@@ -170,24 +194,24 @@ def test_approved_pairs_only_are_exported_and_the_rest_is_counted(small, tmp_pat
     assert all(task["data"]["unsigned"] is True for task in exported)
     graded = tmp_path / "graded.csv"
     asked = ("export", out, "--to", "csv", "--out", graded, "--unsigned", "--answers")
-    _, words = run(*asked, "ternary", home=tmp_path, status=2)
+    _, words = run_process(*asked, "ternary", home=tmp_path, status=2)
     assert "--answers" in words
-    assert run(*asked, "graded", "--json", home=tmp_path)[0]["answers"] == "graded"
+    assert run_process(*asked, "graded", "--json", home=tmp_path)[0]["answers"] == "graded"
     lines = graded.read_text(encoding="utf-8").splitlines()
     answers = ["left_much", "right_slightly", "both_bad", "tie", "left"]
     assert lines[0].endswith(",preference,annotator")
     back = [f"{line[:-1]}{word}," for line, word in zip(lines[1:], answers, strict=True)]
     graded.write_text("\n".join([lines[0], *back]), encoding="utf-8")
-    told, _ = run("import-labels", out, graded, "--json", home=tmp_path)
+    told, _ = run_process("import-labels", out, graded, "--json", home=tmp_path)
     assert (told["labels"], told["graded"], told["both_bad"], told["without_strength"]) == (5, 4, 1, 1)
     assert sum(told["quality"]["steps"].values()) == 4
     words = "\n".join(graded_lines(told))
     assert "4 labels with strength, 1 of them both bad; 1 without the strength" in words
     assert "line 6: left without a strength" in words
     rows_out = ("export", out, "--to", "trl", "--out", tmp_path / "train.jsonl")
-    _, words = run(*rows_out, "--answers", "graded", home=tmp_path, status=2)
+    _, words = run_process(*rows_out, "--answers", "graded", home=tmp_path, status=2)
     assert "training rows hold" in words
-    assert run(*rows_out, "--json", home=tmp_path)[0]["left_out"]["tie"] == 2
+    assert run_process(*rows_out, "--json", home=tmp_path)[0]["left_out"]["tie"] == 2
 
 
 def test_pins_are_in_and_exclusions_are_out(small, tmp_path):
@@ -403,14 +427,16 @@ def test_features_of_another_pool_or_not_finite_are_refused(small, dev, tmp_path
 
 def test_a_budget_above_the_pool_and_a_folder_that_exists_are_refused(small, tmp_path):
     out = tmp_path / "batch"
-    _, told = run("solve", *small[:1], "--features", small[1], "--budget", 61, "--out", out, home=tmp_path, status=1)
+    _, told = run_process(
+        "solve", *small[:1], "--features", small[1], "--budget", 61, "--out", out, home=tmp_path, status=1
+    )
     assert "61" in told
     assert "60" in told
     assert not out.exists()
     out.mkdir()
     (out / "mine.txt").write_text("keep")
     for more in ([], ["--force"]):
-        _, told = run(
+        _, told = run_process(
             "solve", small[0], "--features", small[1], "--budget", 6, "--out", out, *more, home=tmp_path, status=1
         )
         assert str(out) in told
@@ -431,7 +457,7 @@ def test_check_counts_add_up_and_rejects_are_saved(tmp_path):
     content, _ = _bad_pools()["one response"]
     pool = tmp_path / "bad.jsonl"
     pool.write_bytes(content)
-    result, _ = run("check", pool, "--rejects", tmp_path / "rejects.jsonl", "--json", home=tmp_path, status=1)
+    result, _ = run_process("check", pool, "--rejects", tmp_path / "rejects.jsonl", "--json", home=tmp_path, status=1)
     assert result["rows"] == result["rows_used"] + result["rejects"] == 2
     saved = [json.loads(line) for line in (tmp_path / "rejects.jsonl").read_text().splitlines()]
     assert saved[0]["line"] == 2
@@ -490,7 +516,7 @@ def test_presets_reach_compare_and_backtest(small, tmp_path):
 
 
 def test_an_unknown_preset_is_a_usage_error(small, tmp_path):
-    _, error = run("solve", small[0], "--features", small[1], "--budget", 6, "--out", tmp_path / "b",
+    _, error = run_process("solve", small[0], "--features", small[1], "--budget", 6, "--out", tmp_path / "b",
                    "--preset", "best", home=tmp_path, status=2)  # fmt: skip
     assert "hgm" in error
     assert not (tmp_path / "b").exists()
