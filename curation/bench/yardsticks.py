@@ -75,7 +75,7 @@ def conic(work: Work) -> dict[str, Any]:
 def peak_memory(work: Work) -> float:
     """GiB that a solve of this row takes at its peak beyond the imports, in a process of its own."""
     code = (
-        "import sys; from curation.bench.solvers import Work, own_peak; import math; "
+        "import math; from curation.bench.yardsticks import own_peak; "
         f"print(own_peak({work.budget}, {work.spread!r}, {min(work.gap, work.open)}, "
         f"{'math.inf' if math.isinf(work.most) else work.most}, {work.shape}))"
     )
