@@ -73,7 +73,9 @@ class Home:
         return batch
 
     def files(self) -> set[str]:
-        return {str(path.relative_to(self.folder)) for path in self.folder.rglob("*") if path.is_file()}
+        """Every file but the two that SQLite keeps while a connection is open, which come and go with it."""
+        found = {str(path.relative_to(self.folder)) for path in self.folder.rglob("*") if path.is_file()}
+        return {name for name in found if not name.endswith(("-wal", "-shm"))}
 
 
 def words(page: AppTest) -> str:
