@@ -56,7 +56,7 @@ def copied(to: Path) -> Path:
     to.mkdir()
     for name in ("curation", "pairwright", "pages", "data", ".streamlit"):
         shutil.copytree(ROOT / name, to / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("app.py", "pyproject.toml", "README.md", "LICENSE"):
+    for name in ("app.py", "pyproject.toml", "requirements.txt", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, to / name)
     return to
 
