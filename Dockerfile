@@ -11,13 +11,13 @@ ENV PIP_EXTRA_INDEX_URL=${TORCH_INDEX} \
 COPY . /src
 # requirements.txt holds the versions that were tested together.
 RUN python -m pip install --quiet --constraint /src/requirements.txt "/src[server,train]"
-RUN useradd --create-home --uid 10001 pairwright && mkdir /work && chown pairwright /work && rm -rf /src
+RUN useradd --create-home --uid 10001 pairwright && mkdir /data && chown pairwright /data && rm -rf /src
 
 USER 10001
 # Everything that is kept lies here: mount it. Pools that may be opened: CURATION_POOLS.
-WORKDIR /work
-ENV CURATION_HOME=/work/workspace
-VOLUME /work
+WORKDIR /data
+ENV CURATION_HOME=/data/workspace
+VOLUME /data
 EXPOSE 8501
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8501/_stcore/health', timeout=4)"]

@@ -17,6 +17,7 @@ from curation.design.solvers.frank_wolfe import frank_wolfe
 from curation.design.solvers.newton import newton
 from curation.errors import DesignError
 from tests.builders import explicit_vectors, random_geometry
+from tests.derivatives import assert_derivatives
 
 
 def of(geometry: Geometry, ridge: float = 0.05) -> Determinant:
@@ -31,27 +32,7 @@ def explicit(criterion: Determinant, z: np.ndarray, w: np.ndarray) -> float:
 @pytest.mark.parametrize("seed", range(3))
 def test_value_gradient_and_hessian_are_those_of_the_determinant(seed: int) -> None:
     geometry = random_geometry(seed, prompts=3, largest=5)
-    criterion, z = of(geometry), explicit_vectors(geometry)
-    w = np.random.default_rng(seed).dirichlet(np.full(geometry.pairs, 3.0))
-    information = geometry.information(torch.as_tensor(w))
-    point = criterion.at(information)
-    assert point.value == pytest.approx(explicit(criterion, z, w))
-    assert criterion.value(information) == pytest.approx(point.value)
-    q = geometry.quadratic(point.root).numpy()
-    gradient, hessian = point.curvature(torch.as_tensor(z))
-    assert gradient.numpy() == pytest.approx(-q, rel=1e-9)
-    slopes, bends = point.mixture(torch.as_tensor(z[:, :, None] * z[:, None, :]))
-    assert slopes.numpy() == pytest.approx(-q, rel=1e-9)
-    assert bends.numpy() == pytest.approx(hessian.numpy(), rel=1e-7, abs=1e-9)
-    eye = np.eye(geometry.pairs) * 1e-5
-    for e in range(geometry.pairs):
-        up, down = explicit(criterion, z, w + eye[e]), explicit(criterion, z, w - eye[e])
-        assert (up - down) / 2e-5 == pytest.approx(-q[e], rel=1e-5)
-        sides = [
-            geometry.quadratic(criterion.at(geometry.information(torch.as_tensor(w + sign * eye[e]))).root).numpy()
-            for sign in (1, -1)
-        ]
-        assert -(sides[0] - sides[1]) / 2e-5 == pytest.approx(hessian[e].numpy(), rel=1e-4, abs=1e-6)
+    assert_derivatives(of(geometry), explicit, geometry, seed=seed)
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -10,14 +10,7 @@ import json
 import logging
 import sys
 
-from curation.cli import backtest as cli_backtest
-from curation.cli import batches as cli_labels
-from curation.cli import bench, designs, pools
-from curation.cli import dashboard as cli_dashboard
-from curation.cli import policy as cli_policy
-from curation.cli import rate as cli_rate
-from curation.cli import settle as cli_settle
-from curation.cli import synthetic as cli_synthetic
+from curation.cli import backtest, batches, bench, dashboard, designs, policy, pools, rate, settle, synthetic
 from curation.cli.interrupted import kept_after
 from curation.cli.output import say
 from curation.cli.writes import Commands
@@ -40,13 +33,13 @@ app.add_typer(experiment, name="experiment")
 pools.register(app)
 designs.register(app)
 bench.register(app)
-cli_labels.register(app)
-cli_settle.register(app)
-cli_rate.register(app)
-cli_backtest.register(app)
-cli_dashboard.register(app)
-cli_synthetic.register(experiment)
-cli_policy.register(experiment)
+batches.register(app)
+settle.register(app)
+rate.register(app)
+backtest.register(app)
+dashboard.register(app)
+synthetic.register(experiment)
+policy.register(experiment)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -19,6 +19,7 @@ from curation.pool.readers.preference import TURN, read_preference
 from curation.pool.readers.ranked import is_tree, list_column, read_ranked
 from curation.pool.readers.rows import GENERATIONS, read_canonical, read_distilabel, read_ultrafeedback
 from curation.pool.schema import Pool, PoolFile, Reject, Truth
+from curation.system.collector import collector_paused
 
 Format = Literal["canonical", "trl", "hh", "ultrafeedback", "distilabel", "flat", "pairs", "ranked"]
 FORMATS: tuple[str, ...] = get_args(Format)
@@ -64,7 +65,8 @@ def read_pool(
     if format == "auto":
         format = "flat" if mapping else _detected(source, first)
     collected = Collected()
-    _read(format, rows, collected, first, mapping, source)
+    with collector_paused():  # it would look through every response so far, again and again
+        _read(format, rows, collected, first, mapping, source)
     if not collected.rows:
         raise PoolError(f"{source.place} is empty; a pool needs at least one prompt with two responses.")
     rejects = tuple(sorted(collected.rejects, key=lambda reject: reject.line))
