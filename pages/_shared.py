@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,6 +31,7 @@ from pages._signin import entrance, who_is_here, who_line
 from pages._store import guarded
 
 T = TypeVar("T")
+PreparedKey = tuple[str, str, tuple[tuple[str, Any], ...]]
 PAGE_KEYS = ("batch", "pair", "direction")  # URL keys of single pages, kept beside the view's
 
 
@@ -192,25 +193,15 @@ def features_path() -> Path | None:
 
 
 @st.cache_resource(max_entries=4, show_spinner="Fitting the space")
-def _prepare(pool_key: str, features_key: str, view_key: tuple[Any, ...], _pool: Pool, _path: str) -> Prepared:
-    view = View(dim=view_key[0], normalize=view_key[1], pca=view_key[2], length=view_key[3])
-    return prepare(
-        _pool,
-        _path,
-        space=view.space_settings(),
-        fisher=view_key[4],
-        temperature=view_key[5],
-        per_token=view_key[6],
-    )
+def _prepare(key: PreparedKey, _pool: Pool, _path: str, _view: View) -> Prepared:
+    return prepare(_pool, _path, space=_view.space_settings(), **_view.preparing())
 
 
-def prepared_key() -> tuple[str, str, tuple[Any, ...]]:
-    """What the prepared pool depends on."""
+def prepared_key() -> PreparedKey:
+    """What the prepared pool depends on: the pool, the features, and the settings of both by name."""
     view, opened, path = current_view(), open_pool(), features_path()
-    settings = (
-        view.dim, view.normalize, view.pca, view.length, view.fisher, view.temperature, view.per_token,
-    )  # fmt: skip
-    return opened.pool.fingerprint, digest_of(path) if path else "", settings
+    settings = asdict(view.space_settings()) | view.preparing()
+    return opened.pool.fingerprint, digest_of(path) if path else "", tuple(settings.items())
 
 
 def prepared_pool() -> Prepared:
@@ -224,7 +215,7 @@ def prepared_pool() -> Prepared:
         st.page_link("pages/features.py", label="Make or attach features", icon=":material/arrow_forward:")
         st.stop()
     opened = open_pool()
-    return guarded(lambda: _prepare(*prepared_key(), opened.pool, str(path)))
+    return guarded(lambda: _prepare(prepared_key(), opened.pool, str(path), current_view()))
 
 
 @st.cache_resource

@@ -14,7 +14,7 @@ from curation.health.finding import Finding
 from curation.health.sensitivity import Sensitivity
 from curation.pool.pair_lists import LocalPair
 from curation.run.results import Solved
-from curation.settings import DIM_MOST, TEMPERATURE_LEAST, TEMPERATURE_MOST
+from pages._controls import Controls
 from pages._findings import show_findings
 from pages._jobs import job_panel
 from pages._shared import (
@@ -108,48 +108,19 @@ def taken(job: Job | None) -> None:
 
 def space_controls() -> None:
     """Settings of the space and of the Fisher matrix."""
-    view = current_view()
+    controls = Controls(current_view(), "features")
     columns = st.columns([1, 1, 1, 1, 1], vertical_alignment="bottom")
-    dim = columns[0].number_input(
-        "PCA dimensions", 1, DIM_MOST, view.dim, key=f"dim_{view.dim}", help="The length coordinate comes on top."
-    )
-    kinds = ["within", "raw"]
-    pca = columns[1].selectbox(
-        "PCA on",
-        kinds,
-        kinds.index(view.pca),
-        help="within: responses centred within their prompt, which cancels what the prompt alone explains.",
-    )
-    fishers = ["auto", "reference", "empirical", "uniform"]
-    fisher = columns[2].selectbox(
-        "Fisher", fishers, fishers.index(view.fisher), help="Whose probabilities weigh the directions."
-    )
-    normalize = columns[3].checkbox("L2-normalise", view.normalize)
-    length = columns[4].checkbox("Length coordinate", view.length)
-    temperature, per_token = view.temperature, view.per_token
+    controls.draw("dim", columns[0])
+    controls.draw("pca", columns[1])
+    fisher = controls.draw("fisher", columns[2])
+    controls.draw("normalize", columns[3])
+    controls.draw("length", columns[4])
     if fisher == "empirical":
         left, right = st.columns([1, 3], vertical_alignment="bottom")
-        temperature = left.number_input(
-            "Temperature",
-            TEMPERATURE_LEAST,
-            TEMPERATURE_MOST,
-            view.temperature,
-            0.1,
-            help="Of the softmax over a prompt's candidates.",
-        )
-        per_token = right.checkbox("Log-probabilities per token", view.per_token)
-    changed = {
-        "dim": int(dim),
-        "pca": pca,
-        "fisher": fisher,
-        "normalize": normalize,
-        "length": length,
-        "temperature": float(temperature),
-        "per_token": per_token,
-    }
-    if any(getattr(view, name) != value for name, value in changed.items()):
-        change_view(**changed)
-        st.rerun()
+        controls.draw("temperature", left)
+        controls.draw("per_token", right)
+    controls.rest()
+    controls.take()
 
 
 def figures() -> None:

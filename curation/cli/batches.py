@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from curation.cli.asked import LengthDifferenceOpt
 from curation.cli.kinds import EXPORT
 from curation.cli.options import (
     AnswersChoice,
@@ -15,7 +16,6 @@ from curation.cli.options import (
     ForceOpt,
     JsonOpt,
     LabelChoice,
-    LengthDifferenceOpt,
     MapOpt,
     OrderChoice,
 )
