@@ -36,9 +36,10 @@ class Setting:
     prepares: whether pool and features are prepared by it. backtest: whether `backtest` asks for it.
 
     least, most: the bounds, which a control has too. check: raises DesignError, in place of the check by bounds.
-    choices: in place of a Literal's. text: reads what the option says where that is a text; many: the option is given
-    again for more. option, key: spellings other than the name's; key is None where addresses and pages leave it out.
-    held: reads the text that addresses and pages have in place of the value. kept: reads what a file says.
+    choices: in place of a Literal's; a part that has `names`, such as a registry of plugs, stands for them all. text:
+    reads what the option says where that is a text; many: the option is given again for more. option, key: spellings
+    other than the name's; key is None where addresses and pages leave it out. held: reads the text that addresses and
+    pages have in place of the value. kept: reads what a file says.
 
     label, told, step, hint: of the control on a page, told being its help, hint what stands in an empty text. when:
     (name, value) of the other setting that makes this one matter.
@@ -56,7 +57,7 @@ class Setting:
     most: float | None = None
     remedy: str = ""
     check: Callable[[Any], None] | None = None
-    choices: tuple[str, ...] | Names = ()
+    choices: tuple[str | Names, ...] = ()
     text: Callable[[str], Any] | None = None
     many: bool = False
     option: str = ""
@@ -93,9 +94,10 @@ class Setting:
 
     def names(self) -> tuple[str, ...]:
         """What may be chosen from; none where it is no choice."""
-        if isinstance(self.choices, tuple):
-            return self.choices or (get_args(self.type) if get_origin(self.type) is Literal else ())
-        return self.choices.names()
+        if get_origin(self.type) is Literal and not self.choices:
+            return get_args(self.type)
+        parts = ((each,) if isinstance(each, str) else each.names() for each in self.choices)
+        return tuple(name for part in parts for name in part)
 
     @property
     def shape(self) -> Any:

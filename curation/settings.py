@@ -234,6 +234,12 @@ def preparing(settings: DesignSettings) -> dict[str, Any]:
     return {s.name: getattr(settings, s.name) for s in declared(DesignSettings) if s.prepares}
 
 
+def without_limits(settings: DesignSettings) -> DesignSettings:
+    """The settings with every limit at None that may be."""
+    lifted: dict[str, Any] = {s.name: None for s in declared(DesignSettings) if s.group == "limits" and s.optional}
+    return replace(settings, **lifted)
+
+
 @dataclass(frozen=True)
 class Preset:
     """Settings with a name. values: by the names of SpaceSettings and DesignSettings, the same ones in every preset."""

@@ -73,7 +73,7 @@ def _held(each: Setting, place: Any, present: Any) -> Any:
         return place.text_input(each.label, present, placeholder=each.hint or None, help=told).strip()
     kind = type(each.empty)
     least, most = (None if bound is None else kind(bound) for bound in (each.least, each.most))
-    if each.optional and least is None:
-        least = kind(0)
+    if each.optional:
+        least = kind(min(0, least or 0))  # 0 is None
     step = None if each.step is None else kind(each.step)
     return kind(place.number_input(each.label, least, most, present, step, help=told))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -199,9 +199,8 @@ def _prepare(key: PreparedKey, _pool: Pool, _path: str, _view: View) -> Prepared
 
 def prepared_key() -> PreparedKey:
     """What the prepared pool depends on: the pool, the features, and the settings of both by name."""
-    view, opened, path = current_view(), open_pool(), features_path()
-    settings = asdict(view.space_settings()) | view.preparing()
-    return opened.pool.fingerprint, digest_of(path) if path else "", tuple(settings.items())
+    opened, path = open_pool(), features_path()
+    return opened.pool.fingerprint, digest_of(path) if path else "", current_view().prepared_by()
 
 
 def prepared_pool() -> Prepared:

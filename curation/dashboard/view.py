@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, make_dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, make_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from curation.dashboard.places import DEMO, _plain
@@ -69,6 +69,10 @@ class View(_Set):
     def preparing(self) -> dict[str, Any]:
         """Those settings of the design that pool and features are prepared by."""
         return {each.name: each.value(getattr(self, key)) for key, each in IN_VIEW.items() if each.prepares}
+
+    def prepared_by(self) -> tuple[tuple[str, Any], ...]:
+        """(name, value) of every setting that pool and features are prepared by, those of the space included."""
+        return (*asdict(self.space_settings()).items(), *self.preparing().items())
 
     def to_query(self) -> dict[str, str]:
         """What differs from the defaults, as text for a URL; settings whose default has changed are always written."""

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, get_args
 
 import pytest
@@ -39,6 +40,7 @@ LINES = {
 SCRIPT = """
 import importlib.util, json, sys
 from pathlib import Path
+from types import SimpleNamespace
 from unittest import mock
 
 page, usual, other = sys.argv[1], *json.loads(sys.argv[2])
@@ -79,6 +81,7 @@ found["query"] = view.to_query().get("tomorrow")
 back = view_from_query(view.to_query())
 found["back"] = back.tomorrow
 found["meant"] = {**vars(back.space_settings()), **vars(back.design_settings(10))}["tomorrow"]
+found["prepared"] = dict(view.prepared_by()).get("tomorrow")
 found["refused"] = len(read_query({"tomorrow": "7"})[1])
 
 from streamlit.testing.v1 import AppTest
@@ -169,6 +172,10 @@ def test_an_address_holds_it_and_refuses_what_it_cannot_be(told: dict[str, Any])
     assert told["refused"] == 1
 
 
+def test_a_pool_is_prepared_anew_by_a_setting_of_the_space_only(told: dict[str, Any]) -> None:
+    assert told["prepared"] == (told["other"] if told["part"] == "space" else None)
+
+
 def test_its_page_has_a_control_that_changes_the_view(told: dict[str, Any]) -> None:
     assert told["controls"] == 1
     assert told["folded"] == ["More settings"]
@@ -230,20 +237,38 @@ def test_choices_of_a_folder_of_plugs_are_looked_for_only_where_they_are_needed(
 
     @dataclass(frozen=True)
     class Settings:
-        plug: str = setting("one", group="prior", since="9.0.0", help="A plug.", choices=plugs)
+        plug: str = setting("auto", group="prior", since="9.0.0", help="A plug.", choices=("auto", plugs))
 
         def __post_init__(self) -> None:
             judge(self)
 
     (each,) = declared(Settings)
-    assert (Settings().plug, each.empty, each.required, plugs.asked) == ("one", "one", False, 0)
+    assert (Settings().plug, each.empty, each.required, plugs.asked) == ("auto", "auto", False, 0)
     assert Settings("two").plug == "two"
-    with pytest.raises(DesignError, match=r"--plug 'three' is unknown; use one, two\."):
+    with pytest.raises(DesignError, match=r"--plug 'three' is unknown; use auto, one, two\."):
         Settings("three")
-    assert get_args(each.shape) == ("one", "two")
+    assert get_args(each.shape) == ("auto", "one", "two")
     assert typed(Settings, {"plug": "two"}) == {"plug": "two"}
-    with pytest.raises(DesignError, match="kept setting plug cannot be used: input should be 'one' or 'two'"):
+    with pytest.raises(DesignError, match="kept setting plug cannot be used: input should be 'auto', 'one' or 'two'"):
         typed(Settings, {"plug": "three"})
+
+
+def test_a_number_that_may_be_none_has_0_for_it_on_pages_whatever_its_bounds() -> None:
+    from pages._controls import _held
+
+    asked: list[tuple[Any, ...]] = []
+
+    def number_input(*given: Any, **_: Any) -> Any:
+        asked.append(given)
+        return 0
+
+    @dataclass(frozen=True)
+    class Settings:
+        most: int | None = setting(None, group="limits", since="9.0.0", help="At most.", least=1, most=9)
+
+    (each,) = declared(Settings)
+    assert each.value(_held(each, SimpleNamespace(number_input=number_input), 3)) is None
+    assert asked == [("Most", 0, 9, 3, None)]
 
 
 def test_presets_set_what_hgm_sets_otherwise() -> None:
