@@ -30,12 +30,16 @@ if TYPE_CHECKING:
     class _Set(_Opened):
         """What is opened, and every declared setting in the form that an address has: 0 or no text for None."""
 
+        overlap: float = 0.0
+
         def __getattr__(self, name: str) -> Any: ...
 
 else:
+    _held = {key: each.empty for key, each in IN_VIEW.items() if each.group != "solving"} | {"overlap": 0.0}
+    _held |= {key: each.empty for key, each in IN_VIEW.items() if key not in _held}
     _Set = make_dataclass(
         "_Set",
-        [(key, type(each.empty), field(default=each.empty)) for key, each in IN_VIEW.items()],
+        [(key, type(default), field(default=default)) for key, default in _held.items()],
         bases=(_Opened,),
         frozen=True,
         namespace={"__module__": __name__},
@@ -47,10 +51,9 @@ class View(_Set):
     """Everything that decides what the pages show. Names are short because they stand in the URL.
 
     pool: `demo` or a path in an allowed folder. features: "" means the file found beside the pool. Then every setting
-    that has a key; overlap; pins and exclude, files in the workspace.
+    that has a key, and overlap before the solver's; pins and exclude, files in the workspace.
     """
 
-    overlap: float = 0.0
     pins: str = ""
     exclude: str = ""
 
