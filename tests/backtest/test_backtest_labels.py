@@ -16,12 +16,12 @@ from curation.exchange.receive import import_labels
 from curation.review.store.store import Store
 from curation.run.prepare import load_pool
 from curation.settings import DesignSettings, SpaceSettings
-from tests.exchange.test_labels_back import exported, made, store, studio, winner, write  # noqa: F401
+from tests.desk.labels import exported, studio, winner, write
 
 
 def test_imported_labels_are_the_outcomes(
-    made: dict[str, Any],  # noqa: F811
-    store: Store,  # noqa: F811
+    made: dict[str, Any],
+    store: Store,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -23,7 +23,7 @@ from curation.design.selection.sampling import Batch
 from curation.insight.graded import Answering, GradedError
 from curation.pool.schema import Pool, PoolFile, Truth
 from curation.settings import DesignSettings
-from tests.backtest.test_backtest import SPACE, planted, write_features
+from tests.desk.backtests import SPACE, planted, write_features
 
 OPTIONS = Options(space=SPACE, design=DesignSettings(budget=1, tol=1e-3, ridge=1.0), budgets=(8, 15), reward="raw")
 RULES = tuple(Rule(pick, pick, SPACE, OPTIONS.design) for pick in ("design", "uniform"))  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ from curation.errors import CurationError
 from curation.pool.schema import Pool, PoolFile, Prompt, Response, Truth
 from curation.representation.features_file import FeatureTable
 from curation.settings import DesignSettings, SpaceSettings
-from tests.backtest.test_backtest import planted, write_features
+from tests.desk.backtests import planted, write_features
 
 
 def lengthy(seed: int, liking: float, *, prompts: int = 60, candidates: int = 6) -> tuple[Pool, Truth, FeatureTable]:

@@ -19,7 +19,7 @@ from curation.backtest.suite_report import Ground, Standing, Suite, suite_lines
 from curation.errors import CurationError
 from curation.insight.clustered import Interval
 from curation.settings import DesignSettings, SpaceSettings
-from tests.backtest.test_backtest import planted, write_features
+from tests.desk.backtests import planted, write_features
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -22,13 +22,12 @@ from curation.review.register import record_batch
 from curation.review.signing_key import KEY
 from curation.review.signoff import sign_batch, verify_batch
 from curation.review.store.store import Store, open_store
-from tests.exchange.test_labels_back import made  # noqa: F401
 
 TEXT = "# What is better?\r\n\nThe answer that is *true* \u2713, not the longer one.\n"
 
 
 @pytest.fixture
-def batch(made: dict[str, Any], tmp_path: Path) -> Any:  # noqa: F811
+def batch(made: dict[str, Any], tmp_path: Path) -> Any:
     save_batch(made["solved"], tmp_path / "batch", guidelines=TEXT)
     return read_batch(tmp_path / "batch")
 
@@ -42,7 +41,7 @@ def store(batch: Any, tmp_path: Path) -> Any:
     opened.close()
 
 
-def test_the_manifest_names_the_guidelines_and_the_id_is_what_it_was(made: dict[str, Any], batch: Any) -> None:  # noqa: F811
+def test_the_manifest_names_the_guidelines_and_the_id_is_what_it_was(made: dict[str, Any], batch: Any) -> None:
     plain = read_batch(made["batch"])
     assert guidelines_of(batch) == TEXT
     assert batch.manifest["guidelines"] == hashlib.sha256(TEXT.encode()).hexdigest()
@@ -83,7 +82,7 @@ def test_guidelines_that_changed_are_not_sent_not_shown_and_void_the_signature(
     assert not (tmp_path / "o.csv").exists()
 
 
-def test_other_guidelines_are_not_what_was_recorded(made: dict[str, Any], batch: Any, store: Store) -> None:  # noqa: F811
+def test_other_guidelines_are_not_what_was_recorded(made: dict[str, Any], batch: Any, store: Store) -> None:
     key = batch.manifest["batch_seed"]
     shutil.rmtree(batch.path)
     save_batch(made["solved"], batch.path, guidelines="Take the longer one.")
@@ -109,7 +108,7 @@ def test_a_byte_order_mark_is_no_part_of_them(tmp_path: Path) -> None:
 
 
 def test_solve_takes_them_and_force_replaces_the_folder(
-    made: dict[str, Any], tmp_path: Path, capsys: Any  # noqa: F811
+    made: dict[str, Any], tmp_path: Path, capsys: Any
 ) -> None:  # fmt: skip
     (tmp_path / "g.md").write_bytes(TEXT.encode())
     features = made["pool_file"].parent / "f.parquet"
@@ -123,7 +122,7 @@ def test_solve_takes_them_and_force_replaces_the_folder(
     assert guidelines_of(read_batch(tmp_path / "b")) == TEXT
 
 
-def test_a_killed_runs_leftover_with_guidelines_is_put_back(batch: Any, made: dict[str, Any]) -> None:  # noqa: F811
+def test_a_killed_runs_leftover_with_guidelines_is_put_back(batch: Any, made: dict[str, Any]) -> None:
     batch.path.rename(batch.path.with_name(".batch.old-4194305"))  # no such process
     with pytest.raises(BatchError, match="already exists"):
         save_batch(made["solved"], batch.path)

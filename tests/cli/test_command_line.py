@@ -2,45 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
-import io
 import json
 import os
 import subprocess
 import sys
-import warnings
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 import pytest
 
 from curation.batch.folder import RECORD_KEYS
-from curation.cli.app import main
 from curation.cli.batches import graded_lines
 from curation.pool.readers.read import read_pool
 from curation.representation.features_file import write_features
 from curation.settings import DEFAULT_DESIGN, PRESETS
+from tests.desk.commands import ROOT, _told, records, run, solve
 from tests.desk.pools import demo_pool, real_pool
 
-ROOT = Path(__file__).resolve().parents[2]
 SUMMARY_KEYS = (
     "prompts responses pairs dim budget fisher spread objective lower_bound gap open passes support realised "
     "efficiency device seconds baselines"
 ).split()
 RULES = {"uniform", "first_pair", "farthest", "farthest_fisher", "reference_weighted", "d_optimal", "greedy"}
-
-
-def run(*arguments: object, home: Path, status: int = 0) -> tuple[dict, str]:
-    """Run a command in this process; returns its JSON (or {}) and stderr. Checks the exit status."""
-    out, told = io.StringIO(), io.StringIO()
-    own = {"CURATION_HOME": str(home)}
-    with mock.patch.dict(os.environ, own), contextlib.chdir(ROOT), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(told):
-            ended = main([*map(str, arguments)])
-    return _told(arguments, ended, out.getvalue(), told.getvalue(), status)
 
 
 def run_process(*arguments: object, home: Path, status: int = 0) -> tuple[dict, str]:
@@ -54,20 +38,6 @@ def run_process(*arguments: object, home: Path, status: int = 0) -> tuple[dict, 
         check=False,
     )
     return _told(arguments, done.returncode, done.stdout, done.stderr, status)
-
-
-def _told(arguments: tuple[object, ...], ended: int, out: str, told: str, status: int) -> tuple[dict, str]:
-    assert ended == status, told
-    assert "Traceback" not in told
-    return (json.loads(out) if "--json" in arguments and out else {}), told
-
-
-def records(folder: Path) -> list[dict]:
-    return [json.loads(line) for line in (folder / "batch.jsonl").read_text(encoding="utf-8").splitlines()]
-
-
-def solve(pool: Path, features: Path, out: Path, *more: object, home: Path, budget: int = 175, via=run) -> dict:
-    return via("solve", pool, "--features", features, "--budget", budget, "--out", out, "--json", *more, home=home)[0]
 
 
 @pytest.fixture(scope="module")

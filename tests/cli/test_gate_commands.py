@@ -16,8 +16,7 @@ from curation.cli.app import app, main
 from curation.review.register import record_batch, save_for_review
 from curation.review.signing_key import KEY
 from curation.review.store.store import Store, open_store
-from tests.review.test_acts import desk, solved  # noqa: F401
-from tests.review.test_viewer import contents, files_of, ready  # noqa: F401
+from tests.desk.viewing import contents, files_of
 
 ASK = "decide export import-labels rate settle sign people topup".split()
 OWN_FILES = (  # read, or write files of the operating system's user where they are told to: nothing that others share
@@ -58,7 +57,7 @@ def calls(d: Any) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("who", ["vic", "nobody named"])
-def test_no_command_lets_a_viewer_or_a_stranger_change_anything(ready: Any, who: str, capfd: Any) -> None:  # noqa: F811
+def test_no_command_lets_a_viewer_or_a_stranger_change_anything(ready: Any, who: str, capfd: Any) -> None:
     given = calls(ready)
     assert {name.split()[0] for name in given} == set(ASK)
     before, files = contents(ready.store.place), files_of(ready.folder)
@@ -69,7 +68,7 @@ def test_no_command_lets_a_viewer_or_a_stranger_change_anything(ready: Any, who:
         assert files_of(ready.folder) == files, name
 
 
-def test_people_without_as_is_nobody_once_somebody_is_named(ready: Any, capfd: Any) -> None:  # noqa: F811
+def test_people_without_as_is_nobody_once_somebody_is_named(ready: Any, capfd: Any) -> None:
     assert main(["people", "ada", "--role", "viewer"]) == 1
     assert "nobody is named" in capfd.readouterr().err
     assert main(["people", "bea", "--role", "none", "--as", "ada"]) == 0
@@ -78,7 +77,7 @@ def test_people_without_as_is_nobody_once_somebody_is_named(ready: Any, capfd: A
     assert "without an administrator" in capfd.readouterr().err
 
 
-def test_trl_rows_are_recorded_under_the_name_of_as(ready: Any, tmp_path: Path) -> None:  # noqa: F811
+def test_trl_rows_are_recorded_under_the_name_of_as(ready: Any, tmp_path: Path) -> None:
     out = str(tmp_path / "t.jsonl")
     assert main(["export", str(ready.batch.path), "--to", "trl", "--out", out, "--as", "bea"]) == 0
     sent = ready.store.exports(ready.batch.batch_id)[-1]
@@ -89,7 +88,7 @@ def test_trl_rows_are_recorded_under_the_name_of_as(ready: Any, tmp_path: Path) 
 # --- whose design it is ---
 
 
-def solve(solved: dict[str, Any], out: Path, *more: str) -> dict[str, Any]:  # noqa: F811
+def solve(solved: dict[str, Any], out: Path, *more: str) -> dict[str, Any]:
     asked = ["--features", str(solved["features"]), "--budget", "12", "--dim", "5", "--out", str(out)]
     assert main(["solve", str(solved["pool_file"]), *asked, *more]) == 0
     found: dict[str, Any] = json.loads((out / "manifest.json").read_text())
@@ -108,7 +107,7 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
 
 
 @pytest.fixture
-def authored(solved: dict[str, Any], fresh: Store, tmp_path: Path) -> Any:  # noqa: F811
+def authored(solved: dict[str, Any], fresh: Store, tmp_path: Path) -> Any:
     """A batch that ana solved and bea was the first to decide, fully approved."""
     save_batch(solved["made"], tmp_path / "b", author="ana")
     batch = read_batch(tmp_path / "b")
@@ -118,7 +117,7 @@ def authored(solved: dict[str, Any], fresh: Store, tmp_path: Path) -> Any:  # no
     return batch, fresh
 
 
-def test_the_author_stands_in_the_manifest_and_changes_no_id(solved: dict[str, Any], tmp_path: Path) -> None:  # noqa: F811
+def test_the_author_stands_in_the_manifest_and_changes_no_id(solved: dict[str, Any], tmp_path: Path) -> None:
     plain, named = solve(solved, tmp_path / "a"), solve(solved, tmp_path / "b", "--as", " ana ")
     assert named["author"] == "ana"
     assert "author" not in plain
@@ -142,7 +141,7 @@ def test_another_spelling_of_the_author_does_not_sign_either(authored: Any, capf
 
 
 def test_a_manifest_without_an_author_is_proposed_by_whoever_registers_it(
-    solved: dict[str, Any],  # noqa: F811
+    solved: dict[str, Any],
     fresh: Store,
     tmp_path: Path,
 ) -> None:
@@ -153,7 +152,7 @@ def test_a_manifest_without_an_author_is_proposed_by_whoever_registers_it(
     assert made.manifest["author"] == "ana"
 
 
-def test_a_design_cannot_be_a_name_that_is_none(solved: dict[str, Any], tmp_path: Path, capfd: Any) -> None:  # noqa: F811
+def test_a_design_cannot_be_a_name_that_is_none(solved: dict[str, Any], tmp_path: Path, capfd: Any) -> None:
     asked = ["--features", str(solved["features"]), "--budget", "12", "--out", str(tmp_path / "b"), "--as", "a\u200bna"]
     assert main(["solve", str(solved["pool_file"]), *asked]) == 1
     assert "U+200B" in capfd.readouterr().err

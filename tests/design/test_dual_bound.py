@@ -13,7 +13,7 @@ from scipy.optimize import linprog
 from curation.design.sets import linear
 from curation.design.sets.linear import maximise_by_columns, row_set
 from curation.errors import DesignError
-from tests.design.test_devices import problem
+from tests.desk.device_cases import problem
 
 
 @pytest.mark.parametrize("r", [1.0, 2.0, math.inf])

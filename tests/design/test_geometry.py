@@ -7,7 +7,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from curation.design import geometry as module
 from curation.design.criteria.trace import make_criterion
@@ -17,6 +16,7 @@ from curation.design.solvers.frank_wolfe import frank_wolfe
 from curation.design.solvers.newton import newton
 from curation.errors import DesignError
 from tests.desk.builders import explicit_vectors, random_fisher, random_geometry
+from tests.desk.designs import Largest
 
 
 @pytest.mark.parametrize("listed", [0.0, 0.5, 1.0])
@@ -124,20 +124,6 @@ def test_identical_candidates_have_distance_zero_and_never_below():
     q = geometry.quadratic(torch.eye(5).double()).numpy()
     assert np.all(q >= 0)
     assert q == pytest.approx(np.zeros(15), abs=1e-7)
-
-
-class Largest(TorchDispatchMode):
-    """Entries of the largest tensor any operation makes."""
-
-    entries = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
-        for tensor in out if isinstance(out, (tuple, list)) else (out,):
-            if isinstance(tensor, torch.Tensor):
-                own = tensor.untyped_storage().nbytes() // tensor.element_size()  # views and broadcasts cost nothing
-                self.entries = max(self.entries, own)
-        return out
 
 
 @pytest.mark.parametrize("solver", [newton, frank_wolfe])

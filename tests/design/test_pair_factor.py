@@ -23,7 +23,6 @@ from curation.design.solvers.newton import newton
 from curation.errors import DesignError
 from curation.insight.coverage import coverage
 from curation.insight.explain import best_replacement, explain
-from tests.design.test_geometry import Largest
 from tests.desk.builders import (
     Case,
     bounds_of,
@@ -33,6 +32,7 @@ from tests.desk.builders import (
     random_fisher,
     random_geometry,
 )
+from tests.desk.designs import Largest
 
 
 def factors_of(geometry: Geometry, seed: int) -> np.ndarray:

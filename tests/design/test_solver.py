@@ -14,7 +14,7 @@ from curation.design.geometry import Geometry
 from curation.design.sets.make import make_feasible
 from curation.design.solvers.frank_wolfe import frank_wolfe
 from curation.design.solvers.newton import newton
-from tests.design.test_design import fisher_of, graph
+from tests.desk.designs import fisher_of, graph
 
 
 def totals_by_bisection(rates, low, high, total):

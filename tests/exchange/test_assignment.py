@@ -21,9 +21,9 @@ from curation.exchange.assignment import COLUMNS, Annotator, assign, parse_annot
 from curation.exchange.receive import import_labels, label_report
 from curation.exchange.send import export_batch
 from curation.review.store.store import Store
-from tests.exchange.test_exchange_formats import HEADER, record
-from tests.exchange.test_exchange_formats import write as export
-from tests.exchange.test_labels_back import made, side, store, write  # noqa: F401
+from tests.desk.exports import HEADER, record
+from tests.desk.exports import write as export
+from tests.desk.labels import side, write
 
 THREE = parse_annotators("ana,ben,cem")
 
@@ -208,7 +208,7 @@ def test_a_list_that_exists_is_left_and_nothing_is_written(tmp_path: Path, taken
 
 
 def test_each_persons_file_comes_back_under_her_name_and_agreement_is_between_people(
-    made: dict[str, Any], store: Store, tmp_path: Path  # noqa: F811
+    made: dict[str, Any], store: Store, tmp_path: Path
 ) -> None:  # fmt: skip
     batch = read_batch(made["batch"])
     told = export_batch(made["batch"], to="csv", out=tmp_path / "o.csv", annotators=THREE, store=store)
@@ -232,7 +232,7 @@ def test_each_persons_file_comes_back_under_her_name_and_agreement_is_between_pe
 
 
 def test_an_argilla_record_that_two_people_answered_is_two_labels(
-    made: dict[str, Any], store: Store, tmp_path: Path  # noqa: F811
+    made: dict[str, Any], store: Store, tmp_path: Path
 ) -> None:  # fmt: skip
     batch = read_batch(made["batch"])
     export_batch(made["batch"], to="argilla", out=tmp_path / "r.json", annotators=THREE, store=store)
@@ -247,7 +247,7 @@ def test_an_argilla_record_that_two_people_answered_is_two_labels(
 
 
 def test_the_command_line_gives_rows_to_people_and_force_replaces_only_lists(
-    made: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any  # noqa: F811
+    made: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:  # fmt: skip
     from curation.review.register import record_batch
     from curation.review.store.store import open_store

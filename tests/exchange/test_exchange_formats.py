@@ -19,12 +19,10 @@ from hypothesis import strategies as st
 from curation.batch.presentation import ExportHeader, decode_side, opaque_id, swapped
 from curation.errors import ExportError
 from curation.exchange import export
-from curation.exchange.export import FORMATS, approved_only, export_records
+from curation.exchange.export import FORMATS, approved_only
 from curation.exchange.tabular import escape_cell, unescape_cell
-from curation.pool.schema import pair_id
+from tests.desk.exports import HEADER, SEED, record, write
 
-SEED = hashlib.sha256(b"a batch").hexdigest()
-HEADER = ExportHeader("batch0001", SEED, "cafe" * 16, "answers-of-secretmodel", signed=True, audit_head="feed" * 16)
 UNSIGNED = ExportHeader("batch0001", SEED, "cafe" * 16, "answers-of-secretmodel", signed=False)
 HOSTILE = {
     "html": "<script>alert('x')</script><img src=http://x/y.png onerror=1>&amp;",
@@ -39,26 +37,6 @@ HOSTILE = {
     "empty": "",
     "astral": "\U0001f469\u200d\U0001f4bb \U00020000",
 }
-
-
-def record(number: int = 1, **changes) -> dict:
-    prompt_id, a, b = f"prompt{number}", "secretmodel-v1", "othermodel-v2"
-    key = pair_id(prompt_id, a, b)
-    made = {
-        "pair_id": key, "prompt_id": prompt_id, "prompt": f"question {number}", "stratum": "S-stratum",
-        "response_a_id": a, "response_b_id": b, "response_a": f"first {number}", "response_b": f"second {number}",
-        "generator_a": "secretmodel", "generator_b": "othermodel", "weight": 0.7654321, "inclusion": 0.6543217,
-        "copies": 1, "score": 1.2345671, "margin": 1.3456712, "leverage": 0.4567123, "feature_distance": 0.5671234,
-        "reference_logprob_a": -12.345678, "reference_logprob_b": -23.456789, "reference_probability_a": 0.71234567,
-        "reference_probability_b": 0.28765433, "drop_cost": 0.0123456789,
-        "directions": [{"direction": 3, "share": 0.87654321}], "rationale": "R-rationale",
-        "left": "b" if swapped(SEED, key) else "a", "quality": 0.98765432, **changes,
-    }  # fmt: skip
-    return made
-
-
-def write(tmp_path: Path, records: list[dict], to: str, *, header=HEADER, order="random", name="out.file", **rest):
-    return export_records(records, to=to, out=tmp_path / name, order=order, header=header, **rest)
 
 
 def rows_of(path: Path, to: str) -> list[dict]:

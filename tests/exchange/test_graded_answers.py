@@ -33,119 +33,15 @@ from curation.insight.rater_agreement import krippendorff_alpha
 from curation.pool.labels import Label, graded_outcome
 from curation.review.store import connection
 from curation.review.store.store import Store, open_store
+from tests.desk.graded import BAD, answered, sent, truth
+from tests.desk.labels import studio, write
 from tests.desk.sign_off_page import approved_sign_off
-from tests.exchange.test_labels_back import made, store, studio, write  # noqa: F401
-from tests.review.test_store import BATCH, fill
+from tests.desk.stores import BATCH, fill
 
 SHAPES = [
     "studio choices", "studio pairwise", "studio rating", "flat choices", "flat pairwise", "argilla api", "argilla sdk",
     "csv", "csv sizes", "csv signed", "csv regions", "jsonl", "jsonl mixed",
 ]  # fmt: skip
-BAD = "bad"
-
-
-def truth(pair_id: str) -> int | str:
-    """What everybody thinks of a pair: -2 to 2 (positive: a is better), or that both are bad."""
-    return (-2, -1, 0, 1, 2, BAD)[int(pair_id, 16) % 6]
-
-
-def seen(batch: Any, data: dict[str, Any]) -> str:
-    """The graded answer of an annotator who knows the truth and sees left and right."""
-    from curation.batch.presentation import decode_side
-
-    value = truth(data["pair_id"])
-    if value == BAD:
-        return "both_bad"
-    if value == 0:
-        return "tie"
-    record = next(r for r in batch.records if r["pair_id"] == data["pair_id"])
-    left = decode_side(data["left_id"], record, batch.manifest["batch_seed"])
-    assert isinstance(value, int)
-    better = "a" if value > 0 else "b"
-    return f"{'left' if better == left else 'right'}_{'much' if abs(value) == 2 else 'slightly'}"
-
-
-def parts(answer: str) -> tuple[str, str]:
-    """The side and the step of a graded answer, as a control of each gives them."""
-    if answer in ("tie", "both_bad"):
-        return "", answer
-    return tuple(answer.split("_"))  # type: ignore[return-value]
-
-
-def sent(made: dict[str, Any], store: Store, folder: Path, to: str) -> Path:  # noqa: F811
-    out = folder / f"tasks.{'json' if to in ('label-studio', 'argilla') else to}"
-    export_batch(made["batch"], to=to, out=out, order="both", answers="graded", force=True, store=store)  # type: ignore[arg-type]
-    return out
-
-
-def answered(made: dict[str, Any], store: Store, folder: Path, shape: str) -> Path:  # noqa: F811
-    """A file as the tool gives it back after one annotator answered everything."""
-    batch = read_batch(made["batch"])
-    if shape.startswith(("studio", "flat")):
-        tasks = json.loads(sent(made, store, folder, "label-studio").read_text())
-        items = []
-        for n, task in enumerate(tasks):
-            answer = seen(batch, task["data"])
-            chosen, step = parts(answer)
-            if shape == "flat choices":
-                items.append({**task["data"], "preference": answer, "annotator": "u1"})
-                continue
-            if shape == "flat pairwise":
-                regions = {"preference": [{"selected": chosen}]} if chosen else {}  # as JSON_MIN gives them
-                items.append({**task["data"], "strength": step, **regions})
-                continue
-            if shape == "studio choices":
-                result = [{"type": "choices", "from_name": "preference", "value": {"choices": [answer]}}]
-            else:
-                rating = {"type": "rating", "value": {"rating": {"much": 3, "slightly": 1}.get(step)}}
-                worded = {"type": "choices", "value": {"choices": [step]}}
-                rated = shape.endswith("rating") and chosen
-                result = [{"from_name": "strength", **(rating if rated else worded)}]  # its order is the annotator's
-                if chosen:
-                    result.append({"type": "pairwise", "from_name": "preference", "value": {"selected": chosen}})
-            annotation = {"completed_by": 7, "result": result, "was_cancelled": False, "lead_time": 9 + n}
-            items.append({**task, "annotations": [annotation]})
-        return write(folder / "back.json", items)
-    if shape.startswith("argilla"):
-        records = json.loads(sent(made, store, folder, "argilla").read_text())
-        values = {option["value"] for option in argilla_settings("graded")["questions"][0]["settings"]["options"]}
-        for record in records:
-            value = seen(batch, record["metadata"]).replace("left", "a").replace("right", "b")
-            assert value in values
-            api = {"values": {"preference": {"value": value}}, "status": "submitted", "user_id": "u1"}
-            record["responses"] = (
-                [api] if shape.endswith("api") else {"preference": [{"value": value, "user_id": "u1"}]}
-            )
-        return write(folder / "back.json", records)
-    kind = shape.split()[0]
-    out = sent(made, store, folder, kind)
-    if kind == "csv":
-        with out.open(newline="") as handle:
-            rows = list(csv.DictReader(handle))
-    else:
-        rows = [json.loads(line) for line in out.read_text().splitlines()]
-    for n, row in enumerate(rows):
-        answer = seen(batch, row)
-        chosen, step = parts(answer)
-        size = {"much": 2, "slightly": 1}.get(step, 0)
-        if shape in ("csv", "jsonl") or (shape == "jsonl mixed" and n % 2) or answer == "both_bad":
-            row["preference"] = answer
-        elif shape == "csv regions":  # as Label Studio's CSV gives a Pairwise and a Rating
-            row["preference"] = json.dumps([{"selected": chosen}]) if chosen else "tie"
-            row["strength"] = json.dumps([{"rating": size}])
-        elif shape == "csv signed":
-            row |= {"preference": chosen or "tie", "strength": str(size if chosen == "right" else -size)}
-        else:
-            row |= {"preference": chosen or "tie", "strength": {2: 3}.get(size, size)}
-    back = folder / f"back.{kind}"
-    with back.open("w", newline="") as handle:
-        if kind == "csv":
-            writer = csv.DictWriter(handle, [*rows[0], *([] if "strength" in rows[0] else ["strength"])])
-            writer.writeheader()
-            writer.writerows(rows)
-        else:
-            handle.writelines(json.dumps(row) + "\n" for row in rows)
-    return back
 
 
 # The way out --------------------------------------------------------------------------------------------------------
@@ -172,7 +68,7 @@ def test_label_studio_asks_six_answers_by_keys_one_to_six_and_pairwise_asks_the_
 
 
 def test_graded_files_say_so_in_every_row_and_binary_ones_are_as_before(
-    made: dict[str, Any], store: Store, tmp_path: Path  # noqa: F811
+    made: dict[str, Any], store: Store, tmp_path: Path
 ) -> None:  # fmt: skip
     (tmp_path / "b").mkdir()
     for to in ("label-studio", "argilla", "csv", "parquet", "jsonl"):
@@ -211,7 +107,7 @@ def test_graded_files_say_so_in_every_row_and_binary_ones_are_as_before(
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_format_brings_strength_back_and_mirrors_it(
-    made: dict[str, Any], store: Store, tmp_path: Path, shape: str  # noqa: F811
+    made: dict[str, Any], store: Store, tmp_path: Path, shape: str
 ) -> None:  # fmt: skip
     """Each pair was shown both ways round: the same truth was left much on one screen and right much on the other."""
     batch = read_batch(made["batch"])
@@ -303,7 +199,7 @@ def test_signs_are_read_by_the_sides_they_go_with_and_refused_where_they_go_with
         left_sign([("left", 2), ("right", -1), ("right", 1)])
 
 
-def table(made: dict[str, Any], store: Store, folder: Path, change: Any) -> Path:  # noqa: F811
+def table(made: dict[str, Any], store: Store, folder: Path, change: Any) -> Path:
     """A CSV of binary-looking rows of a graded export, all left and slightly, after `change(n, row)`."""
     with sent(made, store, folder, "csv").open(newline="") as handle:
         rows = list(csv.DictReader(handle))
@@ -318,7 +214,7 @@ def table(made: dict[str, Any], store: Store, folder: Path, change: Any) -> Path
 
 
 def test_contradictions_and_missing_strengths_are_counted_and_named(
-    made: dict[str, Any], store: Store, tmp_path: Path  # noqa: F811
+    made: dict[str, Any], store: Store, tmp_path: Path
 ) -> None:  # fmt: skip
     changes: dict[int, dict[str, str]] = {
         0: {"strength": "tie"}, 1: {"preference": "", "strength": "much"}, 2: {"strength": ""}, 3: {"pair_id": "0" * 16},
@@ -338,7 +234,7 @@ def test_contradictions_and_missing_strengths_are_counted_and_named(
 
 
 def test_values_off_the_scale_refuse_the_file_with_count_and_places(
-    made: dict[str, Any], store: Store, tmp_path: Path  # noqa: F811
+    made: dict[str, Any], store: Store, tmp_path: Path
 ) -> None:  # fmt: skip
     changes = {1: {"strength": "7"}, 3: {"preference": "besser"}, 5: {"preference": "1"}}
     file = table(made, store, tmp_path, lambda n, row: row.update(changes.get(n, {})))
@@ -354,7 +250,7 @@ def test_values_off_the_scale_refuse_the_file_with_count_and_places(
 
 
 def test_a_file_that_does_not_say_what_was_asked_is_told_by_its_answers(
-    made: dict[str, Any], store: Store, tmp_path: Path  # noqa: F811
+    made: dict[str, Any], store: Store, tmp_path: Path
 ) -> None:  # fmt: skip
     def change(n: int, row: dict[str, str]) -> None:
         row.update({"answers": "", "preference": "tie" if n else "left_much", "strength": ""})
@@ -367,7 +263,7 @@ def test_a_file_that_does_not_say_what_was_asked_is_told_by_its_answers(
     assert import_labels(made["batch"], binary, store=store)["asked"] == "binary"
 
 
-def test_a_changed_strength_replaces_the_answer(made: dict[str, Any], store: Store, tmp_path: Path) -> None:  # noqa: F811
+def test_a_changed_strength_replaces_the_answer(made: dict[str, Any], store: Store, tmp_path: Path) -> None:
     import_labels(made["batch"], table(made, store, tmp_path, lambda n, row: None), store=store)
     file = tmp_path / "back.csv"
     lines = file.read_text().split("slightly", 1)
@@ -381,7 +277,7 @@ def test_a_changed_strength_replaces_the_answer(made: dict[str, Any], store: Sto
 
 
 def test_a_strength_that_does_not_fit_its_outcome_is_refused_by_label_and_database(
-    made: dict[str, Any], store: Store, tmp_path: Path  # noqa: F811
+    made: dict[str, Any], store: Store, tmp_path: Path
 ) -> None:  # fmt: skip
     for outcome, strength, both_bad in [
         ("a", 0, False),
@@ -401,7 +297,7 @@ def test_a_strength_that_does_not_fit_its_outcome_is_refused_by_label_and_databa
 
 
 def test_labels_without_strength_keep_their_digest_and_an_older_store_still_agrees_with_its_log(
-    made: dict[str, Any], store: Store, tmp_path: Path  # noqa: F811
+    made: dict[str, Any], store: Store, tmp_path: Path
 ) -> None:  # fmt: skip
     batch = read_batch(made["batch"])
     export_batch(made["batch"], to="label-studio", out=tmp_path / "t.json", store=store)
@@ -447,7 +343,7 @@ def test_strength_is_kept_and_given_up_alike_on_sqlite_and_postgresql(database: 
     again.close()
 
 
-def test_a_strength_changed_behind_the_stores_back_is_found(made: dict[str, Any], store: Store, tmp_path: Path) -> None:  # noqa: F811
+def test_a_strength_changed_behind_the_stores_back_is_found(made: dict[str, Any], store: Store, tmp_path: Path) -> None:
     told = import_labels(made["batch"], answered(made, store, tmp_path, "jsonl"), store=store)
     assert store.check_log(told["batch_id"]) == []
     with sqlite3.connect(store.place) as db:
@@ -514,7 +410,7 @@ def test_quality_of_graded_answers_counts_steps_as_seen_and_names_both_bad() -> 
 
 
 def test_outcomes_of_graded_labels_stay_wins_and_the_strength_is_at_hand(
-    made: dict[str, Any], store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+    made: dict[str, Any], store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{store.place}")
     batch = read_batch(made["batch"])
@@ -590,7 +486,7 @@ def test_weight_times_cross_entropy_at_the_target_is_the_loss_of_all_answers(val
 
 
 def test_training_rows_of_graded_labels_leave_out_ties_and_both_bad(
-    made: dict[str, Any], store: Store, tmp_path: Path  # noqa: F811
+    made: dict[str, Any], store: Store, tmp_path: Path
 ) -> None:  # fmt: skip
     batch = read_batch(made["batch"])
     import_labels(made["batch"], answered(made, store, tmp_path, "argilla api"), store=store)

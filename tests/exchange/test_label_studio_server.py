@@ -35,10 +35,10 @@ from curation.review.store.store import open_store
 from curation.run.prepare import load_pool, prepare
 from curation.run.solve import solve
 from curation.settings import DesignSettings, SpaceSettings
+from tests.desk.graded import BAD, parts, seen, truth
 from tests.desk.pools import ROOT, demo_pool
 from tests.desk.trl_step import train_one_step
 from tests.desk.waiting import free_port
-from tests.exchange.test_graded_answers import BAD, parts, seen, truth
 
 pytestmark = [
     pytest.mark.slow,

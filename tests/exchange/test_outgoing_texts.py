@@ -10,7 +10,7 @@ import pytest
 
 from curation.errors import ExportError
 from curation.exchange.export import FORMATS
-from tests.exchange.test_exchange_formats import record, write
+from tests.desk.exports import record, write
 
 PLACES: dict[str, dict[str, Any]] = {
     "left or right": {"response_b": "cut\0here"},

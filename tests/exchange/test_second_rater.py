@@ -25,10 +25,10 @@ from curation.insight.rater_agreement import gwet_ac1
 from curation.pool.labels import JUDGE, SETTLED, Label
 from curation.pool.schema import prompt_text
 from curation.review.store.store import Store
+from tests.desk.endpoint import Endpoint
+from tests.desk.labels import exported
 from tests.desk.sign_off_page import approved_sign_off
-from tests.exchange.test_labels_back import exported, made, store  # noqa: F401
-from tests.experiments.test_policy_judge import Endpoint, endpoint  # noqa: F401
-from tests.review.test_viewer import contents, files_of
+from tests.desk.viewing import contents, files_of
 
 MODEL = "some-model"
 
@@ -41,7 +41,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home"
 
 
-def judge(endpoint: Endpoint, **options: Any) -> EndpointJudge:  # noqa: F811
+def judge(endpoint: Endpoint, **options: Any) -> EndpointJudge:
     return EndpointJudge(endpoint.url, MODEL, judge_cache(), pause=0.0, **options)
 
 
@@ -51,7 +51,7 @@ def longer(record: Any) -> str:
     return "a" if a > b else "b" if b > a else "tie"
 
 
-def answered(made: dict[str, Any], store: Store, folder: Path, pairs: set[str], who: str = "ana") -> Path:  # noqa: F811
+def answered(made: dict[str, Any], store: Store, folder: Path, pairs: set[str], who: str = "ana") -> Path:
     """A labels file in which somebody chose the left response of these pairs."""
     source = folder / "tasks.csv"
     if not source.exists():
@@ -69,7 +69,7 @@ def answered(made: dict[str, Any], store: Store, folder: Path, pairs: set[str], 
 class After(list):  # type: ignore[type-arg]
     """Failures of a server that answers so many requests first."""
 
-    def __init__(self, endpoint: Endpoint, requests: int, status: int) -> None:  # noqa: F811
+    def __init__(self, endpoint: Endpoint, requests: int, status: int) -> None:
         super().__init__([status] * 99)
         self.endpoint, self.requests = endpoint, len(endpoint.seen) + requests
 
@@ -81,7 +81,7 @@ class After(list):  # type: ignore[type-arg]
 
 
 def test_an_estimate_sends_and_writes_nothing(
-    made: dict[str, Any], store: Store, endpoint: Endpoint, tmp_path: Path  # noqa: F811
+    made: dict[str, Any], store: Store, endpoint: Endpoint, tmp_path: Path
 ) -> None:  # fmt: skip
     batch = read_batch(made["batch"])
     before, files = contents(store.place), files_of(tmp_path)
@@ -98,7 +98,7 @@ def test_an_estimate_sends_and_writes_nothing(
 
 
 def test_both_orders_are_asked_and_the_answers_are_the_models_own(
-    made: dict[str, Any], store: Store, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+    made: dict[str, Any], store: Store, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
     monkeypatch.setenv("CURATION_JUDGE_KEY", "s3cret")
     batch = read_batch(made["batch"])
@@ -127,14 +127,14 @@ def test_both_orders_are_asked_and_the_answers_are_the_models_own(
 
 
 def test_a_model_that_always_names_the_first_answers_a_tie(
-    made: dict[str, Any], store: Store, endpoint: Endpoint  # noqa: F811
+    made: dict[str, Any], store: Store, endpoint: Endpoint
 ) -> None:  # fmt: skip
     endpoint.answer = "A"
     rate(made["batch"], judge(endpoint), name=MODEL, who="ana", store=store)
     assert {label.outcome for label in store.labels(read_batch(made["batch"]).batch_id)} == {"tie"}
 
 
-def test_only_pairs_that_go_out_are_asked(made: dict[str, Any], store: Store, endpoint: Endpoint) -> None:  # noqa: F811
+def test_only_pairs_that_go_out_are_asked(made: dict[str, Any], store: Store, endpoint: Endpoint) -> None:
     batch = read_batch(made["batch"])
     keys = [record["pair_id"] for record in batch.records]
     store.decide(batch.batch_id, keys[0], "reject", who="ana", reason="other")
@@ -153,7 +153,7 @@ def test_only_pairs_that_go_out_are_asked(made: dict[str, Any], store: Store, en
 
 
 def test_nothing_is_asked_where_nothing_is_approved(
-    made: dict[str, Any], store: Store, endpoint: Endpoint  # noqa: F811
+    made: dict[str, Any], store: Store, endpoint: Endpoint
 ) -> None:  # fmt: skip
     batch = read_batch(made["batch"])
     store.decide_many(batch.batch_id, [r["pair_id"] for r in batch.records], "clear", who="ana")
@@ -165,7 +165,7 @@ def test_nothing_is_asked_where_nothing_is_approved(
 
 @pytest.mark.parametrize("status", [500, 401, 413])
 def test_a_failure_records_nothing_and_the_next_run_goes_on(
-    made: dict[str, Any], store: Store, endpoint: Endpoint, status: int  # noqa: F811
+    made: dict[str, Any], store: Store, endpoint: Endpoint, status: int
 ) -> None:  # fmt: skip
     batch, done = read_batch(made["batch"]), 7
     before = contents(store.place)
@@ -183,7 +183,7 @@ def test_a_failure_records_nothing_and_the_next_run_goes_on(
 
 
 def test_who_may_not_sends_nothing_and_a_role_lost_meanwhile_records_nothing(
-    made: dict[str, Any], store: Store, endpoint: Endpoint  # noqa: F811
+    made: dict[str, Any], store: Store, endpoint: Endpoint
 ) -> None:  # fmt: skip
     for name, role in (("ada", "admin"), ("bea", "reviewer"), ("vic", "viewer")):
         store.set_role(name, role, who="ada")
@@ -199,7 +199,7 @@ def test_who_may_not_sends_nothing_and_a_role_lost_meanwhile_records_nothing(
 
 
 def test_texts_that_were_changed_are_not_sent(
-    made: dict[str, Any], store: Store, endpoint: Endpoint, tmp_path: Path  # noqa: F811
+    made: dict[str, Any], store: Store, endpoint: Endpoint, tmp_path: Path
 ) -> None:  # fmt: skip
     import shutil
 
@@ -212,7 +212,7 @@ def test_texts_that_were_changed_are_not_sent(
 
 
 @pytest.mark.parametrize("name", ["", " m", "m\n", "m" * 201, "m\ud800"])
-def test_a_model_needs_a_name(made: dict[str, Any], store: Store, endpoint: Endpoint, name: str) -> None:  # noqa: F811
+def test_a_model_needs_a_name(made: dict[str, Any], store: Store, endpoint: Endpoint, name: str) -> None:
     with pytest.raises(StoreError, match="--judge-model"):
         rate(made["batch"], judge(endpoint), name=name, who="ana", store=store)
     assert endpoint.seen == []
@@ -265,7 +265,7 @@ def test_the_figures_are_those_worked_out_by_hand() -> None:
 # Never shown before people answered -------------------------------------------------------------------------------------
 
 
-def everything(made: dict[str, Any], store: Store, folder: Path, capsys: Any) -> dict[str, Any]:  # noqa: F811
+def everything(made: dict[str, Any], store: Store, folder: Path, capsys: Any) -> dict[str, Any]:
     """What reports, commands and exports say of a batch."""
     folder.mkdir()
     batch = read_batch(made["batch"])
@@ -286,7 +286,7 @@ def everything(made: dict[str, Any], store: Store, folder: Path, capsys: Any) ->
 
 
 def test_a_models_answer_is_nowhere_before_a_person_has_answered_the_pair(
-    made: dict[str, Any], store: Store, endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any  # noqa: F811
+    made: dict[str, Any], store: Store, endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:  # fmt: skip
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{store.place}")
     batch = read_batch(made["batch"])
@@ -327,7 +327,7 @@ def words_of(page: Any) -> str:
 
 
 def test_sign_off_and_review_show_a_model_only_beside_people(
-    endpoint: Endpoint, home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path  # noqa: F811
+    endpoint: Endpoint, home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:  # fmt: skip
     page, opened, batch = approved_sign_off(home, monkeypatch)
     before = {name: words_of(page.switch_page(f"pages/{name}.py").run()) for name in ("review", "signoff")}
@@ -358,7 +358,7 @@ def test_sign_off_and_review_show_a_model_only_beside_people(
 
 
 def test_the_command_estimates_rates_and_goes_on(
-    made: dict[str, Any], store: Store, endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any  # noqa: F811
+    made: dict[str, Any], store: Store, endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:  # fmt: skip
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{store.place}")
     pairs = len(read_batch(made["batch"]).records)
@@ -400,7 +400,7 @@ def test_the_command_estimates_rates_and_goes_on(
     ],
 )
 def test_errors_of_the_judge_are_sentences(
-    made: dict[str, Any], store: Store, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, capsys: Any,  # noqa: F811
+    made: dict[str, Any], store: Store, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, capsys: Any,
     more: list[str], failures: list[int], words: str,
 ) -> None:  # fmt: skip
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{store.place}")
@@ -416,7 +416,7 @@ def test_errors_of_the_judge_are_sentences(
 
 
 def test_kept_answers_that_are_no_database_are_a_sentence(
-    made: dict[str, Any], store: Store, endpoint: Endpoint, capsys: Any  # noqa: F811
+    made: dict[str, Any], store: Store, endpoint: Endpoint, capsys: Any
 ) -> None:  # fmt: skip
     judge_cache().parent.mkdir(parents=True)
     judge_cache().write_text("not a database, and longer than its header would be" * 50)
@@ -426,7 +426,7 @@ def test_kept_answers_that_are_no_database_are_a_sentence(
 
 
 def test_a_kept_answer_that_another_run_holds_up_is_a_sentence(
-    made: dict[str, Any], store: Store, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+    made: dict[str, Any], store: Store, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
     real = sqlite3.connect
     monkeypatch.setattr(sqlite3, "connect", lambda path, **more: real(path, **{**more, "timeout": 0.1}))

@@ -22,7 +22,7 @@ from curation.exchange.training_files import COLUMNS, dataset_card, write_traini
 from curation.exchange.trl import Preferences, preferences
 from curation.pool.labels import Label
 from curation.review.store.store import Store
-from tests.exchange.test_labels_back import exported, made, store, studio, winner, write  # noqa: F401
+from tests.desk.labels import exported, studio, winner, write
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -118,7 +118,7 @@ def test_rows_of_earlier_versions_and_of_this_one_are_told_as_training_rows(tmp_
 
 
 def test_a_batchs_ties_and_card_are_written_and_counted(
-    made: dict[str, Any], store: Store, tmp_path: Path  # noqa: F811
+    made: dict[str, Any], store: Store, tmp_path: Path
 ) -> None:  # fmt: skip
     tasks = json.loads(exported(made, store, tmp_path, "label-studio").read_text())
     import_labels(made["batch"], write(tmp_path / "1.json", studio(made, tasks)), store=store)
@@ -183,7 +183,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_rows_ties_and_card_are_pushed_as_one_commit_of_a_private_repository(
-    made: dict[str, Any], store: Store, tmp_path: Path, hub: Any  # noqa: F811
+    made: dict[str, Any], store: Store, tmp_path: Path, hub: Any
 ) -> None:  # fmt: skip
     got, _, address = hub
     tasks = json.loads(exported(made, store, tmp_path, "label-studio").read_text())
@@ -201,7 +201,7 @@ def test_rows_ties_and_card_are_pushed_as_one_commit_of_a_private_repository(
 
 
 def test_a_hub_that_refuses_is_told_and_the_files_stay(
-    made: dict[str, Any], store: Store, tmp_path: Path, hub: Any  # noqa: F811
+    made: dict[str, Any], store: Store, tmp_path: Path, hub: Any
 ) -> None:  # fmt: skip
     hub[1]["refuse"] = True
     tasks = json.loads(exported(made, store, tmp_path, "label-studio").read_text())

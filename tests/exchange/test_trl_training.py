@@ -13,13 +13,13 @@ from curation.batch.folder import read_batch
 from curation.exchange.receive import import_labels
 from curation.exchange.send import export_trl
 from curation.review.store.store import Store
+from tests.desk.graded import answered
+from tests.desk.labels import exported, side, studio, winner, write
 from tests.desk.trl_step import train_one_step
-from tests.exchange.test_graded_answers import answered
-from tests.exchange.test_labels_back import exported, made, side, store, studio, winner, write  # noqa: F401
 
 
 def test_soft_targets_beside_the_pair_leave_the_trainer_as_it_was(
-    made: dict[str, Any], store: Store, tmp_path: Path  # noqa: F811
+    made: dict[str, Any], store: Store, tmp_path: Path
 ) -> None:  # fmt: skip
     """The trainer reads prompt, chosen and rejected: a file without the other columns gives the same first step."""
     import_labels(made["batch"], answered(made, store, tmp_path, "studio pairwise"), who="ana", store=store)
@@ -35,7 +35,7 @@ def test_soft_targets_beside_the_pair_leave_the_trainer_as_it_was(
 
 
 @pytest.mark.parametrize("tool", ["label-studio", "argilla"])
-def test_labels_of_a_tool_end_in_a_training_step(made: dict[str, Any], store: Store, tmp_path: Path, tool: str) -> None:  # noqa: F811
+def test_labels_of_a_tool_end_in_a_training_step(made: dict[str, Any], store: Store, tmp_path: Path, tool: str) -> None:
     batch = read_batch(made["batch"])
     sent = json.loads(exported(made, store, tmp_path, tool).read_text())
     if tool == "label-studio":

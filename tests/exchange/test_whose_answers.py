@@ -18,10 +18,10 @@ from curation.pool.labels import JUDGE, SETTLED, Label, in_force, people_only, r
 from curation.pool.pair_lists import pair_list_csv, read_pair_list
 from curation.review.store.decisions import read_decisions_csv
 from curation.review.store.store import Store
-from tests.exchange.test_labels_back import exported, made, store, studio, write  # noqa: F401
+from tests.desk.labels import exported, studio, write
 
 
-def table(made: dict[str, Any], store: Store, folder: Path, preference: str, **more: str) -> Path:  # noqa: F811
+def table(made: dict[str, Any], store: Store, folder: Path, preference: str, **more: str) -> Path:
     """The exported CSV, filled in with one answer throughout and nobody's name."""
     path = folder / "tasks.csv"
     if not path.exists():
@@ -37,7 +37,7 @@ def table(made: dict[str, Any], store: Store, folder: Path, preference: str, **m
 
 
 def test_a_second_file_of_somebody_unnamed_is_refused_until_it_has_a_name(
-    made: dict[str, Any], store: Store, tmp_path: Path  # noqa: F811
+    made: dict[str, Any], store: Store, tmp_path: Path
 ) -> None:  # fmt: skip
     first = import_labels(made["batch"], table(made, store, tmp_path, "left"), store=store)
     assert first["unnamed"] == first["labels"] == first["new"]
@@ -55,7 +55,7 @@ def test_a_second_file_of_somebody_unnamed_is_refused_until_it_has_a_name(
 
 
 def test_the_command_takes_a_name_and_says_what_is_no_label(
-    made: dict[str, Any], store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+    made: dict[str, Any], store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{store.place}")
     file = table(made, store, tmp_path, "left", comment="unsure")
@@ -74,7 +74,7 @@ def test_the_command_takes_a_name_and_says_what_is_no_label(
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_one_person_by_number_and_by_address_is_one_annotator(
-    made: dict[str, Any], store: Store, tmp_path: Path, order: int  # noqa: F811
+    made: dict[str, Any], store: Store, tmp_path: Path, order: int
 ) -> None:  # fmt: skip
     tasks = json.loads(exported(made, store, tmp_path, "label-studio").read_text())
     pages = studio(made, tasks)
@@ -96,7 +96,7 @@ def test_one_person_by_number_and_by_address_is_one_annotator(
 
 
 def test_an_older_export_takes_no_newer_answer_back(
-    made: dict[str, Any], store: Store, tmp_path: Path  # noqa: F811
+    made: dict[str, Any], store: Store, tmp_path: Path
 ) -> None:  # fmt: skip
     tasks = json.loads(exported(made, store, tmp_path, "label-studio").read_text())
     items = studio(made, tasks)
@@ -122,7 +122,7 @@ SPELLINGS = {
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
-def test_decisions_and_pins_are_read_as_tables_are(made: dict[str, Any], tmp_path: Path, spelling: str) -> None:  # noqa: F811
+def test_decisions_and_pins_are_read_as_tables_are(made: dict[str, Any], tmp_path: Path, spelling: str) -> None:
     path = tmp_path / "x.csv"
     path.write_bytes(SPELLINGS[spelling]("pair_id,decision,version\np1,approve,2\np2,flag,\n"))
     assert [(d.pair_id, d.decision, d.version) for d in read_decisions_csv(path, {"p1", "p2"})] == [
@@ -134,7 +134,7 @@ def test_decisions_and_pins_are_read_as_tables_are(made: dict[str, Any], tmp_pat
     assert read_pair_list(path, made["pool"]) == [(0, 0, 1)]
 
 
-def test_an_open_quote_in_decisions_or_pins_is_told_by_its_line(made: dict[str, Any], tmp_path: Path) -> None:  # noqa: F811
+def test_an_open_quote_in_decisions_or_pins_is_told_by_its_line(made: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     path.write_text('pair_id,decision,note\np1,approve,ok\np2,flag,"never\np3,flag,ok\n')
     with pytest.raises(StoreError, match="from line 3 on"):
@@ -159,7 +159,7 @@ def test_answers_that_count_are_peoples_or_the_settled_one_never_a_models():
 
 @pytest.mark.parametrize("name", [SETTLED, JUDGE + "gpt"])
 def test_no_file_answers_under_a_name_that_is_no_persons(
-    made: dict[str, Any], store: Store, tmp_path: Path, name: str  # noqa: F811
+    made: dict[str, Any], store: Store, tmp_path: Path, name: str
 ) -> None:  # fmt: skip
     with pytest.raises(ImportLabelsError, match="rename that annotator"):
         import_labels(made["batch"], table(made, store, tmp_path, "left", annotator=name), store=store)

@@ -19,8 +19,8 @@ from curation.insight.annotators import between, by_annotator, conflicts, within
 from curation.insight.rater_agreement import agreement_of, gwet_ac1, krippendorff_alpha, pairwise_agreement
 from curation.pool.labels import Label
 from curation.review.store.store import Store
+from tests.desk.labels import exported, studio, write
 from tests.desk.sign_off_page import approved_sign_off
-from tests.exchange.test_labels_back import exported, made, store, studio, write  # noqa: F401
 
 
 def say(pair: str, who: str, outcome: str, *, left: str = "a", copy: int = 1, **more: Any) -> Label:
@@ -179,7 +179,7 @@ def test_conflicts_are_pairs_on_which_people_differ_opposite_sides_first() -> No
     assert [(a["annotator"], a["outcome"]) for a in found[0]["answers"]] == [("ana", "a"), ("ben", "b")]
 
 
-def disagreed(made: dict[str, Any], store: Store, tmp_path: Path) -> str:  # noqa: F811
+def disagreed(made: dict[str, Any], store: Store, tmp_path: Path) -> str:
     """Answers of two people to everything, who differ on one pair: its id."""
     tasks = json.loads(exported(made, store, tmp_path, "label-studio").read_text())
     eve, mia = (studio(made, tasks, who=who) for who in ("eve@x", "mia@x"))
@@ -197,7 +197,7 @@ def disagreed(made: dict[str, Any], store: Store, tmp_path: Path) -> str:  # noq
     return str(tasks[odd]["data"]["pair_id"])
 
 
-def test_the_report_names_conflicts_and_is_plain_json(made: dict[str, Any], store: Store, tmp_path: Path) -> None:  # noqa: F811
+def test_the_report_names_conflicts_and_is_plain_json(made: dict[str, Any], store: Store, tmp_path: Path) -> None:
     pair = disagreed(made, store, tmp_path)
     told = json.loads(json.dumps(label_report(read_batch(made["batch"]), store)))
     assert [c["pair_id"] for c in told["conflicts"]] == [pair]
@@ -206,7 +206,7 @@ def test_the_report_names_conflicts_and_is_plain_json(made: dict[str, Any], stor
 
 
 def test_the_command_line_tells_labels_and_conflicts_and_writes_nothing(
-    made: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any  # noqa: F811
+    made: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:  # fmt: skip
     from curation.review.register import record_batch
     from curation.review.store.store import open_store

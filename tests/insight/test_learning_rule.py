@@ -11,7 +11,7 @@ from curation.insight.learning import Outcomes, learn
 from curation.insight.learning_rule import Bets, next_settings, policy_at_kl, teach, weighted_information
 from curation.representation.fisher import fisher_matrix
 from curation.settings import DesignSettings
-from tests.insight.test_learning import planted
+from tests.desk.learning import planted
 
 HEAVY = Bets(ridges=((-1.0, 30.0), (-0.5, 10.0)))
 SETTINGS = DesignSettings(budget=100, ridge=0.1, prior_power=0.0)

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from curation.run.prepare import load_pool
+from tests.desk.dashboards import ROOT, SHOTS, check, server, visit
 from tests.desk.pools import demo_pool, real_pool
 from tests.desk.waiting import reads, settle, until
-from tests.pages.test_dashboard import ROOT, SHOTS, browser, check, server, visit  # noqa: F401
 
 pytestmark = pytest.mark.slow
 
@@ -29,7 +29,7 @@ def address(home):
         yield url
 
 
-def test_the_backtest_runs_from_its_button_and_shows_verdict_curves_and_differences(browser, address, home):  # noqa: F811
+def test_the_backtest_runs_from_its_button_and_shows_verdict_curves_and_differences(browser, address, home):
     context, page, _ = visit(browser, address, "evidence", "", 1280)
     try:
         check(page, "evidence")
@@ -50,7 +50,7 @@ def test_the_backtest_runs_from_its_button_and_shows_verdict_curves_and_differen
         context.close()
 
 
-def test_policy_experiments_are_drawn_from_the_files_they_wrote(browser, address, home):  # noqa: F811
+def test_policy_experiments_are_drawn_from_the_files_they_wrote(browser, address, home):
     reviews, dialogues = real_pool("reviews_polarity.jsonl.gz"), real_pool("hh_harmless_base_test.jsonl.gz")
     for arguments in (("imdb", "--data", str(reviews)), ("hh", "--pool", str(dialogues))):
         done = subprocess.run(

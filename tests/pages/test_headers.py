@@ -16,8 +16,8 @@ from streamlit.web.server.app_discovery import discover_asgi_app
 
 from pages._headers import METRICS, MIDDLEWARE
 from tests.desk.browser import FLAGS, executable
+from tests.desk.signing_in import dashboard
 from tests.desk.waiting import free_port, until
-from tests.pages.test_signin import dashboard
 
 ROOT = Path(__file__).resolve().parents[2]
 playwright = pytest.importorskip("playwright.sync_api")

@@ -17,8 +17,8 @@ from curation.pool.readers.read import read_pool
 from curation.representation.features_file import write_features
 from curation.review.store.store import open_store
 from tests.desk.browser import FLAGS, executable
+from tests.desk.dashboards import server
 from tests.desk.waiting import settle, until
-from tests.pages.test_dashboard import server
 
 playwright = pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.slow

@@ -15,9 +15,9 @@ from curation.exchange.receive import import_labels
 from curation.exchange.send import export_batch
 from curation.review.store.store import open_store
 from curation.run.prepare import load_pool
+from tests.desk.dashboards import SHOTS, check, server
 from tests.desk.pools import demo_pool
 from tests.desk.waiting import playwright, reads, settle, until
-from tests.pages.test_dashboard import SHOTS, browser, check, server  # noqa: F401
 
 pytestmark = pytest.mark.slow
 
@@ -71,7 +71,7 @@ def go(page, address: str, name: str) -> None:
     settle(page)
 
 
-def test_a_pilot_is_planned_labelled_and_gone_on_from(browser, address, home, monkeypatch):  # noqa: F811
+def test_a_pilot_is_planned_labelled_and_gone_on_from(browser, address, home, monkeypatch):
     context = browser.new_context(viewport={"width": 1280, "height": 2600})
     page = context.new_page()
     try:

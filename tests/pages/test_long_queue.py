@@ -14,8 +14,8 @@ import pytest
 
 from curation.representation.features_file import write_features
 from curation.run.prepare import load_pool
+from tests.desk.dashboards import server
 from tests.desk.waiting import reads, settle
-from tests.pages.test_dashboard import browser, server  # noqa: F401
 
 pytestmark = pytest.mark.slow
 PAIRS = 50_000
@@ -38,7 +38,7 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_long_queue_is_shown_in_parts_and_answers_at_once(browser, pool, tmp_path, monkeypatch, record_property):  # noqa: F811
+def test_a_long_queue_is_shown_in_parts_and_answers_at_once(browser, pool, tmp_path, monkeypatch, record_property):
     monkeypatch.setenv("CURATION_POOLS", str(pool.parent))
     with server(tmp_path) as address:
         context = browser.new_context(viewport={"width": 1280, "height": 1500})

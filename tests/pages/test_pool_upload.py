@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 
 from curation.pool.readers.read import read_pool
+from tests.desk.dashboards import server
 from tests.desk.waiting import reads, settle, until
-from tests.pages.test_dashboard import browser, server
 
 playwright = pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.slow
-__all__ = ["browser"]
 
 BROKEN = [
     ["Frage", "Antwort", "Note"],

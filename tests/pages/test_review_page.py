@@ -10,9 +10,9 @@ import pytest
 from curation.batch.folder import read_batch
 from curation.review.store.store import open_store
 from curation.run.prepare import load_pool
+from tests.desk.dashboards import SHOTS, check, server
 from tests.desk.pools import demo_pool
 from tests.desk.waiting import playwright, reads, settle, until
-from tests.pages.test_dashboard import SHOTS, browser, check, server  # noqa: F401
 
 pytestmark = pytest.mark.slow
 
@@ -29,7 +29,7 @@ def address(home):
 
 
 @pytest.fixture
-def page(browser, address):  # noqa: F811
+def page(browser, address):
     context = browser.new_context(viewport={"width": 1280, "height": 1700})
     tab = context.new_page()
     tab.goto(f"{address}/review?budget=24", timeout=120_000)
@@ -168,7 +168,7 @@ def test_a_pair_is_replaced_in_one_step_and_rejections_are_filled_up(page, home)
         page.screenshot(path=f"{SHOTS}/review-topup.png")
 
 
-def test_two_reviewers_see_each_other_and_neither_overwrites_the_other(page, home, browser, address):  # noqa: F811
+def test_two_reviewers_see_each_other_and_neither_overwrites_the_other(page, home, browser, address):
     context = browser.new_context(viewport={"width": 1280, "height": 1700})
     other = context.new_page()
     other.goto(f"{address}/review?budget=24", timeout=120_000)

@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from curation.review.store.store import Store, open_store
 from tests.desk.pools import ROOT
-from tests.review.test_viewer import contents, files_of
+from tests.desk.viewing import contents, files_of
 
 
 @pytest.fixture

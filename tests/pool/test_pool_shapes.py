@@ -22,7 +22,7 @@ from curation.pool.messages import prompt_text
 from curation.pool.readers.read import parse_mapping, read_pool
 from curation.pool.schema import PoolFile, content_id
 from curation.representation.features_file import write_features
-from tests.cli.test_command_line import records, run, solve
+from tests.desk.commands import records, run, solve
 
 USER = {"role": "user", "content": "Which bird sings at night?"}
 CALL = {"type": "function", "function": {"name": "look_up", "arguments": {"word": "owl"}}}

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,56 +12,17 @@ import pytest
 
 from curation.batch.folder import read_batch
 from curation.batch.records import save_batch
-from curation.errors import CurationError, StoreError
+from curation.errors import StoreError
 from curation.pool.labels import Label
 from curation.review.register import record_batch
 from curation.review.signing_key import KEY
 from curation.review.signoff import sign_batch, verify_batch
-from curation.review.store.store import Store, open_store
+from curation.review.store.store import Store
 from curation.review.store.tables import PersonRow
-from tests.review.test_acts import solved  # noqa: F401
-from tests.review.test_store import BATCH, fill
+from tests.desk.stores import BATCH, at_once, errors, fill, stores
 
 ROUNDS = [2, pytest.param(40, marks=pytest.mark.slow)]
 PEOPLE = 20
-
-
-@contextmanager
-def stores(database: str, count: int) -> Iterator[list[Store]]:
-    """Stores of as many people, each with connections of its own."""
-    opened = [open_store(database) for _ in range(count)]
-    try:
-        yield opened
-    finally:
-        for store in opened:
-            store.close()
-
-
-def at_once(*acts: Callable[[], Any]) -> list[Any]:
-    """Results of acts that begin together; a CurationError counts as a result, anything else is raised."""
-    gate, results = threading.Barrier(len(acts)), [None] * len(acts)
-
-    def run(place: int) -> None:
-        gate.wait()
-        try:
-            results[place] = acts[place]()
-        except CurationError as error:
-            results[place] = error
-        except BaseException as error:
-            results[place] = ("unexpected", error)
-
-    threads = [threading.Thread(target=run, args=(place,)) for place in range(len(acts))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(600)
-    broken = [result for result in results if isinstance(result, tuple) and result[:1] == ("unexpected",)]
-    assert not broken, broken
-    return results
-
-
-def errors(results: list[Any]) -> list[str]:
-    return [str(result) for result in results if isinstance(result, Exception)]
 
 
 @pytest.mark.parametrize("rounds", ROUNDS)
@@ -165,7 +124,7 @@ def test_two_label_files_at_once_are_both_kept_and_no_tampering_is_seen(database
 def test_a_signature_holds_the_decisions_that_its_place_in_the_log_says(
     database: str,
     rounds: int,
-    solved: dict[str, Any],  # noqa: F811
+    solved: dict[str, Any],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from curation.errors import StoreError
 from curation.review.store.store import open_store
-from tests.review.test_store import BATCH, fill
+from tests.desk.stores import BATCH, fill
 
 
 @pytest.mark.parametrize("harm", ["removed", "replaced by a copy", "folder removed", "moved away"])

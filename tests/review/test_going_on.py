@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -16,34 +15,16 @@ from curation.design.sets.make import make_feasible
 from curation.design.solvers.newton import newton
 from curation.errors import DesignError
 from curation.insight.explain import best_replacement
-from curation.representation.features_file import write_features
 from curation.review.register import save_for_review
 from curation.review.staying import design_labels
 from curation.review.store.store import Store, open_store
 from curation.review.topup import reject_and_replace, top_up
-from curation.run.prepare import load_pool, prepare
+from curation.run.prepare import prepare
 from curation.run.solve import design_problem, solve
-from curation.settings import DesignSettings, SpaceSettings
+from curation.settings import DesignSettings
 from tests.desk.builders import random_case, random_geometry
+from tests.desk.going_on import BASE, SPACE
 from tests.desk.pretend_device import NAME, pretended
-
-SPACE = SpaceSettings(dim=4)
-BASE = DesignSettings(budget=20, ridge=0.5)
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("going_on")
-    rng = np.random.default_rng(1)
-    rows = [
-        {"prompt_id": f"p{x:02d}", "prompt": f"q {x}", "stratum": "ab"[x % 2], "meta": {"price": 1.0 + x % 3},
-         "responses": [{"response_id": f"r{k}", "text": f"answer {x} {k}", "generator": f"g{k}"} for k in range(4)]}
-        for x in range(16)
-    ]  # fmt: skip
-    (folder / "pool.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    pool = load_pool(folder / "pool.jsonl").pool
-    features = write_features(folder / "f.parquet", pool.ids(), rng.standard_normal((64, 6)) * [3, 2, 1, 1, 1, 1])
-    return {"pool": pool, "features": features, "prepared": prepare(pool, features, space=SPACE, device="cpu")}
 
 
 @pytest.fixture

@@ -12,12 +12,12 @@ from curation.errors import StoreError
 from curation.review.store.live import LiveDecisions
 from curation.review.store.store import Store
 from curation.review.store.tables import DecisionRow
-from tests.review.test_store import BATCH, store  # noqa: F401
+from tests.desk.stores import BATCH
 
 KEYS = [f"{n:016x}" for n in range(12)]
 
 
-def test_it_is_the_store_after_every_step_of_a_random_review(store: Store) -> None:  # noqa: F811
+def test_it_is_the_store_after_every_step_of_a_random_review(store: Store) -> None:
     chance = random.Random(0)
     live, late = LiveDecisions(store, BATCH), LiveDecisions(store, BATCH)
     for step in range(60):
@@ -36,7 +36,7 @@ def test_it_is_the_store_after_every_step_of_a_random_review(store: Store) -> No
     assert late.now() == live.now() == store.decisions(BATCH)
 
 
-def test_only_what_is_new_is_read(store: Store, monkeypatch: Any) -> None:  # noqa: F811
+def test_only_what_is_new_is_read(store: Store, monkeypatch: Any) -> None:
     live = LiveDecisions(store, BATCH)
     store.decide_many(BATCH, KEYS, "approve", who="ana")
     live.now()
@@ -55,7 +55,7 @@ def test_only_what_is_new_is_read(store: Store, monkeypatch: Any) -> None:  # no
     assert seen == [0, 1]
 
 
-def test_an_entry_that_appears_late_with_a_lower_number_is_not_missed(store: Store) -> None:  # noqa: F811
+def test_an_entry_that_appears_late_with_a_lower_number_is_not_missed(store: Store) -> None:
     """As PostgreSQL shows it when the transaction that took the lower number ends later."""
     store.decide(BATCH, KEYS[0], "approve", who="ana")
     store.decide(BATCH, KEYS[1], "approve", who="bea")

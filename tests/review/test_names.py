@@ -12,7 +12,7 @@ from curation.errors import StoreError
 from curation.review.store.names import LONGEST, look, person_name, shown
 from curation.review.store.store import Store, open_store
 from curation.review.store.tables import EventRow, PersonRow
-from tests.review.test_store import BATCH, fill
+from tests.desk.stores import BATCH, fill
 
 
 @pytest.mark.parametrize(

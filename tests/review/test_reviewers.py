@@ -14,7 +14,7 @@ import pytest
 
 from curation.errors import StoreError
 from curation.review.store.store import open_store
-from tests.review.test_store import BATCH, fill
+from tests.desk.stores import BATCH, fill
 
 pytestmark = pytest.mark.slow
 REVIEWERS, EACH, SHARED = 20, 200, 50

@@ -17,7 +17,7 @@ from curation.review.store.connection import database_url
 from curation.review.store.failures import in_words, passing
 from curation.review.store.store import open_store
 from tests.conftest import new_database
-from tests.review.test_store import BATCH, POOL, fill
+from tests.desk.stores import BATCH, POOL, fill
 
 
 @pytest.fixture

@@ -27,9 +27,12 @@ from curation.review.settling import settle
 from curation.review.signing_key import KEY
 from curation.review.signoff import sign_batch, verify_batch
 from curation.review.store.store import Store, open_store
+from tests.desk import labels
+from tests.desk.labels import SPACE
 from tests.desk.sign_off_page import approved_sign_off
-from tests.exchange.test_labels_back import SPACE, made  # noqa: F401
-from tests.review.test_concurrency import at_once, errors, stores
+from tests.desk.stores import at_once, errors, stores
+
+made = labels.made
 
 SAID = {0: {"ana": "a", "ben": "b"}, 1: {"ana": "tie", "ben": "b"}, 2: {"ana": "a", "ben": "a"}, 3: {"ana": "b"}}
 
@@ -60,7 +63,7 @@ class Desk:
 
 
 @pytest.fixture
-def desk(made: dict[str, Any], database: str) -> Iterator[Desk]:  # noqa: F811
+def desk(made: dict[str, Any], database: str) -> Iterator[Desk]:
     """On either database."""
     opened = open_store(database)
     yield Desk(made["batch"], opened)
@@ -68,7 +71,7 @@ def desk(made: dict[str, Any], database: str) -> Iterator[Desk]:  # noqa: F811
 
 
 @pytest.fixture
-def home(made: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:  # noqa: F811
+def home(made: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     """In the workspace of the command line."""
     monkeypatch.setenv("CURATION_HOME", str(tmp_path / "home"))
     monkeypatch.setenv(KEY, str(tmp_path / "keys" / "key.pem"))
@@ -175,7 +178,7 @@ def test_a_settled_pair_on_which_people_agree_later_is_told_and_can_be_changed(d
     assert desk.settle(0, "a", instead_of="b")["changed"]
 
 
-def test_several_settle_at_once_and_one_answer_is_kept(made: dict[str, Any], database: str) -> None:  # noqa: F811
+def test_several_settle_at_once_and_one_answer_is_kept(made: dict[str, Any], database: str) -> None:
     with stores(database, 6) as people:
         desk = Desk(made["batch"], people[0])
         sides = ["a", "b", "tie"] * 2
@@ -257,7 +260,7 @@ def test_the_card_counts_settled_pairs_and_the_file_is_ours(desk: Desk, tmp_path
     desk.settle(0, "b")
     out = tmp_path / "rows" / "t.jsonl"
     out.parent.mkdir()
-    made = export_trl(desk.folder, out, card=True, ties=True, who="ana", store=desk.store)  # noqa: F811
+    made = export_trl(desk.folder, out, card=True, ties=True, who="ana", store=desk.store)
     card = (out.parent / "README.md").read_text()
     assert made["settled"] == 1
     assert "On 1 of the pairs (ties among them) people took different sides" in card
@@ -269,7 +272,7 @@ def test_the_card_counts_settled_pairs_and_the_file_is_ours(desk: Desk, tmp_path
     assert "settled" not in dataset_card(plain, "t.jsonl", about=[], ties=True, batch_id=desk.id)
 
 
-def test_the_next_batch_learns_the_settled_answer_once(desk: Desk, made: dict[str, Any]) -> None:  # noqa: F811
+def test_the_next_batch_learns_the_settled_answer_once(desk: Desk, made: dict[str, Any]) -> None:
     pool = made["pool"]
     metadata = read_features(made["features"], pool.ids()).metadata
 

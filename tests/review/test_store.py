@@ -20,37 +20,11 @@ from curation.review.store import connection
 from curation.review.store.decisions import new_decision, read_decisions_csv
 from curation.review.store.store import Store, open_store
 from curation.review.store.tables import Base
-
-BATCH, POOL = "b" * 16, "p" * 16
-
-
-def fill(store: Store, batch_id: str = BATCH) -> Store:
-    store.record_pool(POOL, "pool", "/data/pool.jsonl")
-    store.record_batch(
-        batch_id,
-        folder="/out/batch",
-        pool_fingerprint=POOL,
-        features_fingerprint="f" * 16,
-        budget=40,
-        settings={"ridge": 30.0, "max_labels_per_pair": float("inf"), "previous": ("x",)},
-        objective=1.5,
-        lower_bound=1.25,
-        realised=1.75,
-        who="ana",
-    )
-    return store
+from tests.desk.stores import BATCH, POOL, fill
 
 
 def address(folder: Path) -> str:
     return f"sqlite:///{folder / 'review.db'}"
-
-
-@pytest.fixture
-def store(database: str):
-    """On SQLite and on PostgreSQL: what holds on one holds on the other."""
-    opened = fill(open_store(database))
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

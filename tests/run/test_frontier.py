@@ -10,13 +10,13 @@ import pytest
 from curation.cli import app as cli
 from curation.run.report import budget_frontier, frontier_budgets
 from curation.run.solve import solve
-from tests.review.test_going_on import BASE, made  # noqa: F401 (a fixture)
-from tests.system.test_outputs import commands
+from tests.desk.going_on import BASE
+from tests.desk.outputs import commands
 
 
 @pytest.mark.parametrize("overlap", [0.0, 0.25])
 @pytest.mark.parametrize("cost", [None, "price"])
-def test_the_marked_point_of_the_frontier_is_the_design_shown(cost: Any, overlap: float, made: dict[str, Any]) -> None:  # noqa: F811
+def test_the_marked_point_of_the_frontier_is_the_design_shown(cost: Any, overlap: float, made: dict[str, Any]) -> None:
     pool = made["pool"]
     pinned = [(x, 0, 1) for x in range(8)]
     excluded = [(x, 2, 3) for x in range(len(pool.prompts))]

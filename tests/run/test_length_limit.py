@@ -27,7 +27,7 @@ from curation.run.report import summary
 from curation.run.results import Solved
 from curation.run.solve import solve
 from curation.settings import DesignSettings, SpaceSettings
-from tests.cli.test_command_line import run
+from tests.desk.commands import run
 
 SPACE = SpaceSettings(dim=6, length=False)
 BUDGET = 20

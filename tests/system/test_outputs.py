@@ -15,7 +15,6 @@ from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import pytest
-import typer
 
 from curation.batch.folder import FILES, SIGNATURE, read_batch
 from curation.batch.records import save_batch
@@ -32,6 +31,7 @@ from curation.review.store.store import open_store
 from curation.run.prepare import load_pool, prepare
 from curation.run.solve import solve
 from curation.settings import DesignSettings, SpaceSettings
+from tests.desk.outputs import ROOT, commands
 
 INPUTS = {
     "pool",
@@ -49,23 +49,11 @@ INPUTS = {
 }
 
 
-ROOT: Any = typer.main.get_command(cli.app)
-
-
 def refused(words: list[str]) -> str:
     """What a command line says that is refused."""
     with pytest.raises(CurationError) as told:
         ROOT.main(args=words, standalone_mode=False)
     return str(told.value)
-
-
-def commands() -> dict[str, Any]:
-    """Every command of the program, by its words."""
-    found = dict(ROOT.commands)
-    return {
-        **{name: one for name, one in found.items() if not hasattr(one, "commands")},
-        **{f"{name} {sub}": one for name, group in found.items() if hasattr(group, "commands") for sub, one in group.commands.items()},
-    }  # fmt: skip
 
 
 def paths_of(callback: Any) -> set[str]:

@@ -1,6 +1,5 @@
 """`decide FILE`: a file that comes again overrules nothing that was decided meanwhile, and says what it left."""
 
-# ruff: noqa: F811
 from __future__ import annotations
 
 from pathlib import Path
@@ -9,7 +8,7 @@ import pytest
 
 from curation.review.register import decide_from_file
 from curation.review.store.store import Store
-from tests.review.signing.test_signoff import batch_id, desk, pairs, reviewed, solved  # noqa: F401 (fixtures)
+from tests.desk.signing import batch_id, pairs
 
 
 def file(folder: Path, rows: list[str], header: str = "pair_id,decision,reason") -> Path:

@@ -29,7 +29,7 @@ from curation.errors import ExportError, SignatureError
 from curation.exchange.send import export_signed
 from curation.review.signing_key import KEY, normal_public, private_key, public_hex
 from curation.review.signoff import sign_batch, verify_batch
-from tests.review.signing.test_signoff import batch_id, desk, pairs, reviewed, solved  # noqa: F401
+from tests.desk.signing import batch_id, pairs
 
 
 def pem(key: Any, password: bytes | None = None) -> bytes:
@@ -63,7 +63,7 @@ STATES: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.mark.parametrize("name", STATES)
 def test_a_key_that_cannot_be_used_is_a_sentence_when_signing_and_when_verifying(
-    desk: Any,  # noqa: F811
+    desk: Any,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     name: str,
@@ -104,7 +104,7 @@ def test_many_who_need_the_first_key_at_once_get_the_same(tmp_path: Path, monkey
     assert stat.S_IMODE((tmp_path / "keys" / "key.pem").stat().st_mode) == 0o600
 
 
-def test_a_missing_key_is_not_replaced_without_a_word(desk: Any) -> None:  # noqa: F811
+def test_a_missing_key_is_not_replaced_without_a_word(desk: Any) -> None:
     folder, store = desk
     first = sign_batch(folder, who="cat", store=store)["public_key"]
     Path(os.environ[KEY]).unlink()
@@ -123,7 +123,7 @@ def test_a_missing_key_is_not_replaced_without_a_word(desk: Any) -> None:  # noq
 @pytest.mark.parametrize(
     "how", ["as it is", "capitals", "blanks round it", "newline", "blanks inside", "in a pasted block"]
 )
-def test_a_public_key_is_taken_however_it_was_typed(desk: Any, how: str) -> None:  # noqa: F811
+def test_a_public_key_is_taken_however_it_was_typed(desk: Any, how: str) -> None:
     folder, store = desk
     key = sign_batch(folder, who="cat", store=store)["public_key"]
     typed = {
@@ -138,7 +138,7 @@ def test_a_public_key_is_taken_however_it_was_typed(desk: Any, how: str) -> None
 
 
 @pytest.mark.parametrize("text", ["", " ", "zz", "ab", "0" * 63, "0" * 65, "g" * 64, "٣" * 64, "0x" + "0" * 62])
-def test_what_is_no_public_key_is_refused(desk: Any, text: str) -> None:  # noqa: F811
+def test_what_is_no_public_key_is_refused(desk: Any, text: str) -> None:
     folder, store = desk
     sign_batch(folder, who="cat", store=store)
     with pytest.raises(SignatureError, match="is not 64 hex digits"):
@@ -148,7 +148,7 @@ def test_what_is_no_public_key_is_refused(desk: Any, text: str) -> None:  # noqa
 
 
 def test_without_a_known_key_nobody_is_named_as_the_signer(
-    desk: Any,  # noqa: F811
+    desk: Any,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -193,7 +193,7 @@ ODD: list[Any] = [
 ]
 
 
-def test_a_signature_of_any_other_content_is_a_sentence_or_found(desk: Any) -> None:  # noqa: F811
+def test_a_signature_of_any_other_content_is_a_sentence_or_found(desk: Any) -> None:
     folder, store = desk
     sign_batch(folder, who="cat", store=store)
     path = folder / "signature.json"
@@ -211,7 +211,7 @@ def test_a_signature_of_any_other_content_is_a_sentence_or_found(desk: Any) -> N
 
 
 def test_a_workspace_that_is_read_only_can_be_verified(
-    desk: Any,  # noqa: F811
+    desk: Any,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -20,12 +20,12 @@ from curation.review import signoff
 from curation.review.register import binding_of, check_recorded, decide_from_file, record_batch
 from curation.review.signoff import sign_batch, verify_batch
 from curation.review.store.store import Store, open_store
-from tests.review.signing.test_signoff import batch_id, desk, edit, pairs, reviewed, solved  # noqa: F401
+from tests.desk.signing import batch_id, edit, pairs
 
 # A1: exports ------------------------------------------------------------------------------------------------------
 
 
-def test_exporting_again_to_the_same_file_is_a_note_whatever_the_order(desk: Any, tmp_path: Path) -> None:  # noqa: F811
+def test_exporting_again_to_the_same_file_is_a_note_whatever_the_order(desk: Any, tmp_path: Path) -> None:
     folder, store = desk
     sign_batch(folder, who="cat", store=store)
     for order in ("random", "both", "random", "fixed"):
@@ -38,7 +38,7 @@ def test_exporting_again_to_the_same_file_is_a_note_whatever_the_order(desk: Any
 @pytest.mark.parametrize(
     "changes", ["overwritten by the signed one", "changed", "removed", "a folder", "another preview"]
 )
-def test_an_unsigned_preview_never_bears_on_a_signature(desk: Any, tmp_path: Path, changes: str) -> None:  # noqa: F811
+def test_an_unsigned_preview_never_bears_on_a_signature(desk: Any, tmp_path: Path, changes: str) -> None:
     folder, store = desk
     out = tmp_path / "t.csv"
     store.decide(batch_id(folder), pairs(folder)[0], "clear", who="bea")
@@ -60,7 +60,7 @@ def test_an_unsigned_preview_never_bears_on_a_signature(desk: Any, tmp_path: Pat
     assert [note for note in verdict.notes if "t.csv" in note]
 
 
-def test_a_file_that_another_batch_was_exported_to_is_a_note(desk: Any, tmp_path: Path) -> None:  # noqa: F811
+def test_a_file_that_another_batch_was_exported_to_is_a_note(desk: Any, tmp_path: Path) -> None:
     folder, store = desk
     sign_batch(folder, who="cat", store=store)
     export_signed(folder, to="csv", out=tmp_path / "t.csv", who="cat", store=store)
@@ -77,7 +77,7 @@ def test_a_file_that_another_batch_was_exported_to_is_a_note(desk: Any, tmp_path
 
 
 def test_a_changed_export_is_told_but_neither_voids_the_batch_nor_bars_the_next_signature(
-    desk: Any,  # noqa: F811
+    desk: Any,
     tmp_path: Path,
 ) -> None:
     folder, store = desk
@@ -138,7 +138,7 @@ FORGERIES: dict[str, Callable[[Path], None]] = {
 
 @pytest.mark.parametrize("name", FORGERIES)
 def test_what_was_changed_since_it_was_recorded_is_neither_decided_on_nor_signed_nor_sent_out(
-    desk: Any,  # noqa: F811
+    desk: Any,
     tmp_path: Path,
     name: str,
 ) -> None:
@@ -162,7 +162,7 @@ def test_what_was_changed_since_it_was_recorded_is_neither_decided_on_nor_signed
     assert not (folder / SIGNATURE).exists()
 
 
-def test_the_folder_of_a_batch_moves_with_its_records_and_with_nothing_else(desk: Any, tmp_path: Path) -> None:  # noqa: F811
+def test_the_folder_of_a_batch_moves_with_its_records_and_with_nothing_else(desk: Any, tmp_path: Path) -> None:
     folder, store = desk
     shutil.copytree(folder, tmp_path / "elsewhere")
     record_batch(store, read_batch(tmp_path / "elsewhere"), who="bea")
@@ -174,7 +174,7 @@ def test_the_folder_of_a_batch_moves_with_its_records_and_with_nothing_else(desk
     assert store.batches()[0].folder == str((tmp_path / "elsewhere").resolve())
 
 
-def test_ids_are_checked_against_what_stands_under_them(desk: Any, tmp_path: Path) -> None:  # noqa: F811
+def test_ids_are_checked_against_what_stands_under_them(desk: Any, tmp_path: Path) -> None:
     folder, _ = desk
     fresh = open_store(f"sqlite:///{tmp_path / 'fresh.db'}")
     for change, words in (
@@ -196,7 +196,7 @@ def test_ids_are_checked_against_what_stands_under_them(desk: Any, tmp_path: Pat
     fresh.close()
 
 
-def test_a_batch_recorded_without_hashes_is_bound_by_the_next_who_records_it(desk: Any) -> None:  # noqa: F811
+def test_a_batch_recorded_without_hashes_is_bound_by_the_next_who_records_it(desk: Any) -> None:
     """As a version without hashes left it: the event that comes next carries them, and verify says so."""
     folder, store = desk
     edit(store, ("UPDATE events SET body = '{\"pool\":\"x\"}' WHERE kind = 'batch'", ()))
@@ -219,7 +219,7 @@ def test_a_batch_recorded_without_hashes_is_bound_by_the_next_who_records_it(des
 
 @pytest.mark.parametrize("word", ["clear", "flag", "reject", "approve"])
 def test_a_decision_while_a_batch_is_being_signed_stops_the_signature(
-    desk: Any,  # noqa: F811
+    desk: Any,
     monkeypatch: pytest.MonkeyPatch,
     word: str,
 ) -> None:
@@ -241,7 +241,7 @@ def test_a_decision_while_a_batch_is_being_signed_stops_the_signature(
 
 @pytest.mark.parametrize("name", ["text", "efficiency", "copies"])
 def test_a_folder_that_changes_while_it_is_being_signed_is_not_signed(
-    desk: Any,  # noqa: F811
+    desk: Any,
     monkeypatch: pytest.MonkeyPatch,
     name: str,
 ) -> None:
@@ -263,7 +263,7 @@ def test_a_folder_that_changes_while_it_is_being_signed_is_not_signed(
 
 @pytest.mark.parametrize("moment", ["before the check", "between check and reading", "while it is written"])
 def test_records_swapped_during_an_export_are_refused_or_without_effect(
-    desk: Any,  # noqa: F811
+    desk: Any,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     moment: str,
@@ -292,7 +292,7 @@ def test_records_swapped_during_an_export_are_refused_or_without_effect(
 
 
 def test_a_decision_between_the_check_and_the_export_is_refused(
-    desk: Any,  # noqa: F811
+    desk: Any,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -336,7 +336,7 @@ STRANGE: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("name", STRANGE)
-def test_whatever_else_lies_in_a_signed_folder_is_named(desk: Any, name: str) -> None:  # noqa: F811
+def test_whatever_else_lies_in_a_signed_folder_is_named(desk: Any, name: str) -> None:
     import re
 
     folder, store = desk
@@ -348,14 +348,14 @@ def test_whatever_else_lies_in_a_signed_folder_is_named(desk: Any, name: str) ->
 
 
 @pytest.mark.parametrize("name", ["subfolder", "pipe", "link", "broken link", "records by a link"])
-def test_a_folder_of_more_than_plain_files_is_not_signed(desk: Any, name: str) -> None:  # noqa: F811
+def test_a_folder_of_more_than_plain_files_is_not_signed(desk: Any, name: str) -> None:
     folder, store = desk
     STRANGE[name][0](folder)
     with pytest.raises(BatchError, match="holds more than plain files"):
         sign_batch(folder, who="cat", store=store)
 
 
-def test_a_hidden_file_that_was_there_is_signed_with_the_rest(desk: Any) -> None:  # noqa: F811
+def test_a_hidden_file_that_was_there_is_signed_with_the_rest(desk: Any) -> None:
     folder, store = desk
     (folder / ".note").write_text("x")
     (folder / f".{SIGNATURE}.4711").write_text("{")  # a signing that was killed
@@ -370,7 +370,7 @@ def test_a_hidden_file_that_was_there_is_signed_with_the_rest(desk: Any) -> None
 
 
 def test_two_batches_of_the_same_settings_have_one_id_and_the_same_records_and_keys_of_their_own(
-    solved: Path,  # noqa: F811
+    solved: Path,
     tmp_path: Path,
 ) -> None:
     from curation.batch.records import save_batch
@@ -395,7 +395,7 @@ def test_two_batches_of_the_same_settings_have_one_id_and_the_same_records_and_k
 
 
 @pytest.fixture
-def sent(desk: Any, tmp_path: Path) -> tuple[Any, list[dict[str, Any]], Store, Path]:  # noqa: F811
+def sent(desk: Any, tmp_path: Path) -> tuple[Any, list[dict[str, Any]], Store, Path]:
     folder, store = desk
     export_batch(folder, to="jsonl", out=tmp_path / "t.jsonl", who="bea", store=store)
     rows = [json.loads(line) for line in (tmp_path / "t.jsonl").read_text().splitlines()]

@@ -24,14 +24,14 @@ from curation.review.store.chain import START, event_hash
 from curation.review.store.log_check import NOT_COVERED
 from curation.review.store.store import Store, open_store
 from curation.review.store.tables import Base
-from tests.review.signing.test_signoff import batch_id, desk, edit, pairs, reviewed, solved  # noqa: F401
+from tests.desk.signing import batch_id, edit, pairs
 
 MANUAL = Path(__file__).parents[3] / "docs" / "manual.md"
 TABLES = sorted(Base.metadata.tables)
 
 
 @pytest.fixture
-def done(desk: Any, tmp_path: Path) -> tuple[Path, Store]:  # noqa: F811
+def done(desk: Any, tmp_path: Path) -> tuple[Path, Store]:
     """People named, a decision taken back, signed, sent out twice, labels back, a comment, a view and a scenario."""
     folder, store = desk
     key, batch = pairs(folder)[0], batch_id(folder)
@@ -231,7 +231,7 @@ def test_labels_flipped_with_their_event_made_anew_are_found(done: Any) -> None:
     )
 
 
-def test_a_rejection_made_an_approval_before_the_signature_is_not_signed(desk: Any) -> None:  # noqa: F811
+def test_a_rejection_made_an_approval_before_the_signature_is_not_signed(desk: Any) -> None:
     folder, store = desk
     private_key()  # the machine has signed before, so it remembers
     store.decide(batch_id(folder), pairs(folder)[0], "reject", who="bea", reason="unclear")
@@ -248,7 +248,7 @@ def test_a_rejection_made_an_approval_before_the_signature_is_not_signed(desk: A
         sign_batch(folder, who="cat", store=store)
 
 
-def test_a_database_and_a_folder_put_back_to_an_earlier_signature_are_found(desk: Any, tmp_path: Path) -> None:  # noqa: F811
+def test_a_database_and_a_folder_put_back_to_an_earlier_signature_are_found(desk: Any, tmp_path: Path) -> None:
     folder, store = desk
     sign_batch(folder, who="cat", store=store)
     _copy(store.place, tmp_path / "first.db")
@@ -276,7 +276,7 @@ def test_a_database_and_a_folder_put_back_to_an_earlier_signature_are_found(desk
 @pytest.mark.parametrize(
     "change", ["UPDATE batches SET created_by = 'zed'", "UPDATE people SET role = 'approver' WHERE name = 'ana'"]
 )
-def test_who_proposed_and_who_may_cannot_be_changed_for_the_moment_of_signing(desk: Any, change: str) -> None:  # noqa: F811
+def test_who_proposed_and_who_may_cannot_be_changed_for_the_moment_of_signing(desk: Any, change: str) -> None:
     folder, store = desk
     for name, role in {"root": "admin", "ana": "viewer" if "people" in change else "approver"}.items():
         store.set_role(name, role, who="root")
@@ -294,7 +294,7 @@ def test_who_proposed_and_who_may_cannot_be_changed_for_the_moment_of_signing(de
         assert any("ana (viewer by the log) may not sign" in problem for problem in problems)
 
 
-def test_a_damaged_memory_is_named_and_an_unknown_one_is_a_note(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_a_damaged_memory_is_named_and_an_unknown_one_is_a_note(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, store = desk
     made = sign_batch(folder, who="cat", store=store)
     path = heads_file()
@@ -310,7 +310,7 @@ def test_a_damaged_memory_is_named_and_an_unknown_one_is_a_note(desk: Any, monke
     assert any("no signing key is kept here" in note for note in notes)
 
 
-def test_a_new_workspace_at_the_place_of_an_old_one_is_a_note(desk: Any) -> None:  # noqa: F811
+def test_a_new_workspace_at_the_place_of_an_old_one_is_a_note(desk: Any) -> None:
     folder, store = desk
     sign_batch(folder, who="cat", store=store)
     store.close()
@@ -329,7 +329,7 @@ def test_a_new_workspace_at_the_place_of_an_old_one_is_a_note(desk: Any) -> None
     again.close()
 
 
-def test_a_clock_that_was_set_back_is_noted(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_a_clock_that_was_set_back_is_noted(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from datetime import UTC, datetime, timedelta
 
     from curation.review.store import chain
@@ -348,7 +348,7 @@ def test_a_clock_that_was_set_back_is_noted(desk: Any, monkeypatch: pytest.Monke
     assert any("a clock was set back" in note for note in verdict.notes)
 
 
-def test_heads_are_kept_by_many_at_once_and_never_go_back(desk: Any) -> None:  # noqa: F811
+def test_heads_are_kept_by_many_at_once_and_never_go_back(desk: Any) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     folder, store = desk
@@ -367,7 +367,7 @@ def test_heads_are_kept_by_many_at_once_and_never_go_back(desk: Any) -> None:  #
 
 
 def test_a_log_of_either_database_holds_after_everything_and_tells_a_changed_row(
-    desk: Any,  # noqa: F811
+    desk: Any,
     database: str,
     tmp_path: Path,
 ) -> None:
