@@ -23,7 +23,7 @@ from curation.insight.concentration import (
     pair_table,
     share_by,
 )
-from curation.run.report import summary
+from curation.run.report import report
 from curation.run.results import Solved
 from pages._shared import header, solved_key, solved_view
 from pages._store import guarded
@@ -101,7 +101,7 @@ left, right = st.columns(2)
 with left:
     st.subheader("By prompt")
     chart(prompt_labels(sheet.prompts), key="prompts")
-    st.caption(f"Spread {summary(solved)['spread']}: the totals of the prompts are what that spread allows.")
+    st.caption(f"Spread {report(solved).spread}: the totals of the prompts are what that spread allows.")
 with right:
     st.subheader("By stratum")
     if len(sheet.strata) > 1:

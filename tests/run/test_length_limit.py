@@ -23,7 +23,7 @@ from curation.review.store.store import open_store
 from curation.review.topup import top_up
 from curation.run.constraints import length_differences
 from curation.run.prepare import load_pool, prepare
-from curation.run.report import summary
+from curation.run.report import report
 from curation.run.results import Solved
 from curation.run.solve import solve
 from curation.settings import DesignSettings, SpaceSettings
@@ -86,7 +86,7 @@ def test_the_batch_keeps_the_limit_where_it_binds(made, spread):
     assert mean_difference(whole) <= 0.5 + 1e-7
     assert drawn.design.certificate.objective > free.design.certificate.objective
     assert drawn.design.certificate.gap <= 1e-4
-    assert summary(whole)["max_length_difference"] == 0.5
+    assert report(whole).max_length_difference == 0.5
 
 
 def test_no_batch_of_the_past_changes_its_id(made):
