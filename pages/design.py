@@ -47,6 +47,8 @@ from pages._shared import (
 from pages._store import guarded, review_store
 from pages._widgets import chart
 
+PAGE = {"section": "Design", "rank": 1, "title": "Design", "icon": ":material/tune:"}
+
 RIDGES = (0.01, 0.03, 0.06, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 ABSOLUTE = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 

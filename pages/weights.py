@@ -29,6 +29,8 @@ from pages._shared import header, solved_key, solved_view
 from pages._store import guarded
 from pages._widgets import chart
 
+PAGE = {"section": "Design", "rank": 4, "title": "Weights", "icon": ":material/bar_chart:"}
+
 
 @dataclass(frozen=True)
 class Sheet:

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from curation.pool.readers.read import read_pool
+from pages._navigation import page_files
 from tests.desk.dashboards import SHOTS, check, playwright, server, visit
 from tests.desk.pools import demo_pool, real_pool
 from tests.desk.waiting import SIDEBAR, reads, settle, until
 
-PAGES = ["pool", "features", "design", "coverage", "map", "weights", "review", "signoff", "evidence"]
+PAGES = [page.address for page in page_files()]
 
 pytestmark = pytest.mark.slow
 

@@ -16,6 +16,7 @@ from unittest import mock
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from pages._navigation import page_files
 from tests.desk.golden_runs import answered, call, decided
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
@@ -31,6 +32,10 @@ PAGES = {
     "signoff": ("Sign-off", "May this go out?"),
     "evidence": ("Evidence", "a design batch is worse than a uniform one in"),
 }
+
+
+def test_every_page_is_tested_here() -> None:
+    assert {page.address: page.title for page in page_files()} == {name: told[0] for name, told in PAGES.items()}
 
 
 class Home:
