@@ -20,8 +20,8 @@ from curation.dashboard.view import IN_VIEW, View, view_from_query
 from curation.declared import FIRST, UNSAID, declared, in_id, judge, setting, typed
 from curation.errors import DesignError
 from curation.settings import DEFAULT_DESIGN, PRESETS, SETTINGS, DesignSettings, SpaceSettings, preparing
-from tests.golden_runs import call
-from tests.pools import ROOT, demo_pool
+from tests.desk.golden_runs import call
+from tests.desk.pools import ROOT, demo_pool
 
 FEATURES = demo_pool().with_name("demo.features.parquet")
 LINES = {
@@ -121,7 +121,7 @@ def copied(folder: Path, kind: str, line: str) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=LINES)
+@pytest.fixture(scope="module", params=["number", pytest.param("choice", marks=pytest.mark.slow)])
 def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the program with one more setting does."""
     kind, line, (usual, other) = LINES[request.param]
