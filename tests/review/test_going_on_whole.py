@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,12 +20,11 @@ from curation.batch import writing
 from curation.batch.folder import read_batch
 from curation.errors import StoreError
 from curation.review.register import record_batch
-from curation.review.signing_key import KEY
-from curation.review.signoff import sign_batch
 from curation.review.store import anchor
 from curation.review.store.store import Store, open_store
 from curation.review.topup import REPLACED, ToppedUp, reject_and_replace, top_up
 from curation.run.solve import solve
+from curation.system.outputs import locked_place
 from tests.test_acts import solved  # noqa: F401
 from tests.test_concurrency import at_once, errors, stores
 
@@ -101,7 +101,6 @@ def desk(
 
     monkeypatch.setattr("curation.review.topup.solve", once)
     monkeypatch.setenv("CURATION_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv(KEY, str(tmp_path / "key.pem"))
     return Desk(database, solved, tmp_path / "home", request.param)
 
 
@@ -218,20 +217,26 @@ def test_of_two_at_once_one_replaces_a_pair_and_both_may_fill_up(desk: Desk) -> 
             assert sorted(result.carried for result in results) == [0, len(desk.keys) - 4]
 
 
-def test_signing_and_going_on_do_not_wait_for_each_other(desk: Desk) -> None:
-    """Both hold the folder of all batches, then the database, in this order."""
-    with stores(desk.database, 2) as (one, two):
-        first = desk.act(one).batch
-        fresh = [
-            record["pair_id"] for record in first.records if record["pair_id"] not in one.decisions(first.batch_id)
-        ]
-        one.decide_many(first.batch_id, fresh, "approve", who="bea")
-        desk.batch, desk.keys = first, [record["pair_id"] for record in first.records]
-        if desk.kind == "fill up":
-            one.decide(first.batch_id, desk.keys[0], "reject", who="bea", reason="other")
-        started = time.monotonic()
-        at_once(
-            lambda: sign_batch(first.path, who="eve", acknowledged=["all"], store=two),
-            lambda: top_up(first.path, desk.pool, desk.features, who="cat", store=one, prepared=desk.prepared),
-        )
-        assert time.monotonic() - started < 20
+def test_who_waits_for_the_place_of_the_folder_does_not_hold_the_database(desk: Desk) -> None:
+    """Signing holds the folder of all batches, then the database; in the other order the two would wait for good."""
+    staged, taken = threading.Event(), threading.Event()
+    write = writing._write_files
+
+    def slow(*given: Any) -> None:
+        write(*given)
+        staged.set()
+        assert taken.wait(60)
+
+    with stores(desk.database, 2) as (one, two), mock.patch.object(writing, "_write_files", slow):
+        going = threading.Thread(target=desk.act, args=(one,))
+        going.start()
+        assert staged.wait(60)
+        with locked_place(desk.home / "batches" / "any"):
+            taken.set()
+            time.sleep(1)
+            started = time.monotonic()
+            two.comment(desk.batch.batch_id, desk.keys[0], "meanwhile", who="dan")
+            assert time.monotonic() - started < 10
+            assert desk.new() is None
+        going.join(60)
+    assert desk.new() is not None
