@@ -135,7 +135,7 @@ def workspace_batch(
     """The batch folder of a solved design, read, and what gives it its place in the workspace, which is held meanwhile.
 
     A folder that lies there already, of an earlier run or of one that was cut off before it was recorded, is taken as
-    it is. author, guidelines: as `save_for_review`. Raises BatchError, and OutputError where the place is held for long.
+    it is. author, guidelines: as `save_for_review`. Raises BatchError, or OutputError where the place stays held.
     """
     identity = solved_identity(solved, pinned, excluded)
     folder = workspace() / "batches" / identity

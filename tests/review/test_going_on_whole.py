@@ -25,14 +25,13 @@ from curation.review.store.store import Store, open_store
 from curation.review.topup import REPLACED, ToppedUp, reject_and_replace, top_up
 from curation.run.solve import solve
 from curation.system.outputs import locked_place
-from tests.test_acts import solved  # noqa: F401
-from tests.test_concurrency import at_once, errors, stores
+from tests.desk.stores import at_once, errors, stores
 
 
 class Desk:
     """A reviewed batch of which the first pair is to be replaced, or the first four were rejected."""
 
-    def __init__(self, database: str, solved: dict[str, Any], home: Path, kind: str) -> None:  # noqa: F811
+    def __init__(self, database: str, solved: dict[str, Any], home: Path, kind: str) -> None:
         self.database, self.home, self.kind = database, home, kind
         self.pool, self.features, self.prepared = solved["pool"], solved["features"], solved["made"].prepared
         self.batch = read_batch(solved["folder"])
@@ -86,7 +85,7 @@ class Desk:
 def desk(
     request: pytest.FixtureRequest,
     database: str,
-    solved: dict[str, Any],  # noqa: F811
+    solved: dict[str, Any],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Desk:
