@@ -21,7 +21,8 @@ from curation.exchange.tabular import GRADED_SCHEMA
 from curation.exchange.training_files import COLUMNS
 from curation.pool.files.packed import PACKINGS
 from curation.pool.messages import CARRIED
-from curation.pool.readers.read import FORMATS, RENAMED
+from curation.pool.readers.base import READERS
+from curation.pool.readers.mapping import RENAMED
 from curation.pool.schema import CanonicalResponse, CanonicalRow
 from curation.review.store.roles import Role
 from curation.review.store.tables import EventRow, LabelRow
@@ -226,7 +227,14 @@ def section(title: str) -> str:
 
 
 TOLD = {
-    "Pool": [*CanonicalRow.model_fields, *CanonicalResponse.model_fields, *CARRIED, *FORMATS, *RENAMED, *PACKINGS],
+    "Pool": [
+        *CanonicalRow.model_fields,
+        *CanonicalResponse.model_fields,
+        *CARRIED,
+        *READERS.names(),
+        *RENAMED,
+        *PACKINGS,
+    ],
     "Batch folder": [*FILES, GUIDELINES, SIGNATURE, *RECORD_KEYS, *MESSAGE_KEYS, *Manifest.model_fields],
     "Exports to annotators": [*EXPORTS, *GRADED_SCHEMA.names, *GRADED],
     "Labels in": [*(set(LabelRow.__table__.columns.keys()) & {"outcome", "copy", "seconds", "strength", "both_bad"})],
