@@ -16,8 +16,8 @@ import pytest
 from curation.batch.answers import GRADED
 from curation.batch.folder import FILES, GUIDELINES, MESSAGE_KEYS, RECORD_KEYS, SIGNATURE
 from curation.batch.shape import Manifest, SignatureFile
-from curation.exchange.export import FORMATS as EXPORTS
-from curation.exchange.tabular import GRADED_SCHEMA
+from curation.exchange.tools.base import TOOLS
+from curation.exchange.tools.tables import GRADED_COLUMNS
 from curation.exchange.training_files import COLUMNS
 from curation.pool.files.packed import PACKINGS
 from curation.pool.messages import CARRIED
@@ -236,7 +236,7 @@ TOLD = {
         *PACKINGS,
     ],
     "Batch folder": [*FILES, GUIDELINES, SIGNATURE, *RECORD_KEYS, *MESSAGE_KEYS, *Manifest.model_fields],
-    "Exports to annotators": [*EXPORTS, *GRADED_SCHEMA.names, *GRADED],
+    "Exports to annotators": [*TOOLS.names(), *GRADED_COLUMNS, *GRADED],
     "Labels in": [*(set(LabelRow.__table__.columns.keys()) & {"outcome", "copy", "seconds", "strength", "both_bad"})],
     "Training rows": [*COLUMNS, "settled", "tools"],
     "Signature, log and key": [*SignatureFile.model_fields, *EventRow.__table__.columns.keys()],

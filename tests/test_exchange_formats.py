@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from curation.batch.presentation import ExportHeader, decode_side, opaque_id, swapped
 from curation.errors import ExportError
 from curation.exchange import export
-from curation.exchange.export import FORMATS, approved_only, export_records
-from curation.exchange.tabular import escape_cell, unescape_cell
+from curation.exchange.export import approved_only, export_records
+from curation.exchange.tools.base import TOOLS
+from curation.exchange.tools.tables import escape_cell, unescape_cell
 from curation.pool.schema import pair_id
 
 SEED = hashlib.sha256(b"a batch").hexdigest()
@@ -99,7 +100,7 @@ def everything(result) -> bytes:
 # Content ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("to", FORMATS)
+@pytest.mark.parametrize("to", TOOLS.names())
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_hostile_text_arrives_intact(tmp_path, to, kind):
     if kind == "nul" and to not in ("parquet", "jsonl"):
@@ -114,7 +115,7 @@ def test_hostile_text_arrives_intact(tmp_path, to, kind):
     }
 
 
-@pytest.mark.parametrize("to", FORMATS)
+@pytest.mark.parametrize("to", TOOLS.names())
 @pytest.mark.parametrize("header", [HEADER, UNSIGNED, replace(HEADER, answers="graded")])
 def test_nothing_exported_tells_who_wrote_a_response_or_what_the_design_thinks(tmp_path, to, header):
     source = record(copies=2)
@@ -128,7 +129,7 @@ def test_nothing_exported_tells_who_wrote_a_response_or_what_the_design_thinks(t
         assert word.encode() not in blob, word
 
 
-@pytest.mark.parametrize("to", FORMATS)
+@pytest.mark.parametrize("to", TOOLS.names())
 def test_an_unsigned_batch_is_marked_in_every_row_and_a_signed_one_is_not(tmp_path, to):
     records = [record(1), record(2)]
     marks = {}
@@ -236,7 +237,7 @@ def test_random_order_is_the_keyed_hash_deterministic_and_balanced(tmp_path):
     assert 400 < sum(o != (s["left"] == "b") for o, s in zip(other, records, strict=True)) < 600
 
 
-@pytest.mark.parametrize("to", FORMATS)
+@pytest.mark.parametrize("to", TOOLS.names())
 def test_the_same_export_twice_has_the_same_bytes_and_the_hash_is_the_files(tmp_path, to):
     one, two = (write(tmp_path, [record(n) for n in range(9)], to, name=f"{k}.out") for k in (1, 2))
     assert one.path.read_bytes() == two.path.read_bytes()
@@ -377,7 +378,7 @@ def test_a_file_system_without_links_works_too(tmp_path, monkeypatch):
     assert json.loads(result.path.read_text())
 
 
-@pytest.mark.parametrize("to", FORMATS)
+@pytest.mark.parametrize("to", TOOLS.names())
 @pytest.mark.parametrize("force", [False, True])
 def test_a_failure_while_writing_leaves_what_was_there(tmp_path, monkeypatch, to, force):
     if force:
