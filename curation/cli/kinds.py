@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from curation.errors import OutputError
-from curation.exchange.tools.base import TOOLS, Content, Recognised, begins, object_with
+from curation.exchange.tools.base import TOOLS, Content, Recognised, Tool, begins, object_with
 from curation.system.outputs import check_place, is_batch
 
 _TRAINING = {
@@ -145,7 +145,11 @@ def is_pair_list(path: Path) -> bool:
 def is_export(path: Path) -> bool:
     """A file for annotators of any tool, not answered yet, or training rows."""
     found = Content(path)
-    return any(_recognised(lambda tool=tool: tool.unanswered(found)) for tool in TOOLS) or _is_training(found)  # type: ignore[misc]
+    return any(_unanswered(tool, found) for tool in TOOLS) or _is_training(found)
+
+
+def _unanswered(tool: Tool, found: Content) -> bool:
+    return _recognised(lambda: tool.unanswered(found))
 
 
 def _beside_exports() -> tuple[tuple[str, Recognised], ...]:
