@@ -31,7 +31,8 @@ run.prepare run.solve run.results run.report batch.records batch.folder batch.in
 design.geometry design.criteria.base design.criteria.trace design.criteria.hedged design.criteria.determinant
 design.factors design.sets.feasible design.sets.limits design.result
 design.certificate design.solvers.newton design.solvers.frank_wolfe design.selection.sampling design.selection.swaps
-design.rules insight.explain insight.coverage insight.efficiency insight.concentration insight.length_share
+design.rules.base design.rules.compare design.selection.drawn
+insight.explain insight.coverage insight.efficiency insight.concentration insight.length_share
 health.sensitivity health.finding health.texts health.features health.checkup backtest.worth
 review.store.store review.store.decisions review.store.records review.store.roles
 review.register review.topup review.again review.earlier review.signoff review.settling

@@ -17,11 +17,11 @@ from curation.backtest.arena import Arena, BacktestError, half_of, make_arena
 from curation.backtest.report import Report, make_report
 from curation.backtest.run import Options, Progress, imported_truth, make_plan, run_plan
 from curation.backtest.split import Rule
+from curation.design.rules.base import RULES
 from curation.pool.schema import PoolFile
 from curation.representation.features_file import read_features
 from curation.settings import SpreadKind
 
-YARDSTICKS = ("uniform", "first_pair", "farthest", "farthest_fisher", "d_optimal", "greedy")
 REPEATS = 2  # draws of batch and labels a split
 
 
@@ -98,8 +98,9 @@ def study_rules(options: Options, arena: Arena, names: Sequence[str]) -> dict[st
         found[name] = (what, replace(rule, name=name))
 
     plain = Rule("design", "design", space, design)
-    for name in YARDSTICKS:
-        add(name, "simple rule", replace(plain, pick=name))  # type: ignore[arg-type]
+    for each in RULES:
+        if not each.by_reference:  # a pool may have no log-probabilities
+            add(each.name, "simple rule", replace(plain, pick=each.name))
     add("design", "the design as asked", plain)
     for ridge in (each for each in (0.1, 1.0, 3.0, 10.0, 30.0, 100.0) if each != design.ridge):
         add(f"ridge {ridge:g}", f"relative ridge {ridge:g}", replace(plain, settings=replace(design, ridge=ridge)))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from curation.design.criteria.trace import Criterion
     from curation.design.geometry import Geometry
     from curation.design.result import Design
-    from curation.design.rules import Baseline
+    from curation.design.rules.compare import Baseline
     from curation.design.selection.sampling import Batch
     from curation.design.sets.feasible import Feasible
     from curation.insight.explain import Explanations
