@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from curation.insight.learning_rule import Taught
     from curation.insight.length_share import LengthShare
     from curation.representation.features_file import FeatureTable
-    from curation.representation.fisher import Probabilities
+    from curation.representation.fisher.base import Probabilities
     from curation.representation.space import Space
 
 
