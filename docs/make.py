@@ -27,7 +27,7 @@ BLOCK = re.compile(r"(<!-- made: (\w+) -->\n).*?(<!-- /made -->)", re.DOTALL)
 LIBRARY = """api settings errors
 pool.schema pool.readers.read pool.files.storage pool.checks pool.labels pool.pair_lists
 representation.features_file representation.extract representation.space
-representation.fisher.base representation.fisher.matrix
+representation.fisher.base representation.fisher_matrix
 run.prepare run.solve run.results run.report batch.records batch.folder batch.information
 design.geometry design.criteria.base design.criteria.trace design.criteria.hedged design.criteria.determinant
 design.factors design.sets.feasible design.sets.limits design.result

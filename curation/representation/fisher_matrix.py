@@ -24,9 +24,9 @@ def response_probabilities(
 ) -> Probabilities:
     """Probability of each response among the candidates of its prompt (docs/method.md section 2).
 
-    phi: (N, d). logprob: (N,) nats, nan where unknown, or None. kind: a module of this folder. temperature, n_tokens
-    (N,): of the kinds they count for. Raises RepresentationError when log-probabilities that were asked for are
-    missing.
+    phi: (N, d). logprob: (N,) nats, nan where unknown, or None. kind: a module of the folder `fisher`. temperature,
+    n_tokens (N,): of the kinds they count for. Raises RepresentationError when log-probabilities that were asked for
+    are missing.
     """
     space = np.asarray(phi, dtype=np.float64)
     bounds = check_offsets(offsets, space.shape[0])
