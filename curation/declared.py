@@ -41,8 +41,7 @@ class Setting:
     other than the name's; key is None where addresses and pages leave it out. held: reads the text that addresses and
     pages have in place of the value. kept: reads what a file says.
 
-    label, told, step, hint: of the control on a page, told being its help, hint what stands in an empty text. when:
-    (name, value) of the other setting that makes this one matter.
+    label, told, step, hint: of the control on a page, told being its help, hint what stands in an empty text.
     """
 
     help: str
@@ -68,7 +67,6 @@ class Setting:
     told: str | None = None
     step: float | None = None
     hint: str = ""
-    when: tuple[str, str] | None = None
     # of the dataclass's field
     name: str = ""
     type: Any = None

@@ -23,6 +23,7 @@ from curation.declared import (
     typed,
 )
 from curation.errors import DesignError
+from curation.registry import Registry
 from curation.setting_rules import (
     ABSOLUTE_RIDGE,
     COST_MOST,
@@ -110,18 +111,19 @@ class DesignSettings:
         told="0: the prior says the same of every direction; 1: each direction's prior is as large as what it matters; "
         "between: between. Above 0, a few dominating directions no longer set the prior of all.",
     )
-    fisher: FisherKind = setting(
+    fisher: str = setting(
         "auto", group="fisher", since="0.2.0", prepares=True, help="Policy of the Fisher matrix.",
+        choices=(Registry("curation.representation.fisher", "Fisher kind"),),
         told="Whose probabilities weigh the directions.",
     )
     temperature: float = setting(
-        1.0, group="fisher", since="0.3.0", prepares=True, when=("fisher", "empirical"),
+        1.0, group="fisher", since="0.3.0", prepares=True,
         help="Of the empirical Fisher matrix's probabilities.",
         least=TEMPERATURE_LEAST, most=TEMPERATURE_MOST, check=check_temperature, step=0.1,
         told="Of the softmax over a prompt's candidates.",
     )
     per_token: bool = setting(
-        True, group="fisher", since="0.3.0", prepares=True, when=("fisher", "empirical"),
+        True, group="fisher", since="0.3.0", prepares=True,
         help="Empirical Fisher: log-probabilities per token.", label="Log-probabilities per token", told="",
     )
     spread: SpreadKind = setting(

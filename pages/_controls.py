@@ -39,21 +39,17 @@ class Controls:
         self.changed |= values
         self._placed |= set(values)
 
+    def leave(self, *keys: str) -> None:
+        """These settings have their place on the page, and nothing to say there now."""
+        self._placed |= set(keys)
+
     def rest(self) -> None:
         """The settings of this page that no control has been drawn for, folded away."""
-        left = [key for key, each in IN_VIEW.items() if each.page == self.page and self._open(key, each)]
+        left = [key for key, each in IN_VIEW.items() if each.page == self.page and key not in self._placed]
         if left:
             with st.expander("More settings"):
                 for key in left:
                     self.draw(key)
-
-    def _open(self, key: str, each: Setting) -> bool:
-        if key in self._placed:
-            return False
-        return each.when is None or self._now(each.when[0]) == each.when[1]
-
-    def _now(self, key: str) -> Any:
-        return self.changed.get(key, getattr(self.view, key))
 
     def take(self) -> None:
         """Change the session's view, and run the page again, where a control holds something else."""

@@ -13,6 +13,7 @@ from curation.health.checkup import design_sensitivity, feature_health
 from curation.health.finding import Finding
 from curation.health.sensitivity import Sensitivity
 from curation.pool.pair_lists import LocalPair
+from curation.representation.fisher.base import FISHERS
 from curation.run.results import Solved
 from pages._controls import Controls
 from pages._findings import show_findings
@@ -117,10 +118,12 @@ def space_controls() -> None:
     fisher = controls.draw("fisher", columns[2])
     controls.draw("normalize", columns[3])
     controls.draw("length", columns[4])
-    if fisher == "empirical":
+    if FISHERS[fisher].tempered:
         left, right = st.columns([1, 3], vertical_alignment="bottom")
         controls.draw("temperature", left)
         controls.draw("per_token", right)
+    else:
+        controls.leave("temperature", "per_token")
     controls.rest()
     controls.take()
 
@@ -179,9 +182,10 @@ def figures() -> None:
     fit = "" if p.fit_r2 is None else f" The log-linear fit explains {p.fit_r2:.0%} of the centred log-probabilities."
     st.caption(f"Fisher {p.kind}: {escaped(p.reason)}{fit}")
     if measured is not None and float(np.median(measured)) < 2:
+        weighing = " or ".join(kind.name for kind in FISHERS if kind.needs_logprobs)
         st.info(
             "The reference's summed log-probabilities put nearly all mass on one candidate of a prompt, as they do for long texts; "
-            "they are shown beside every pair, but weigh no direction unless Fisher is set to reference or empirical.",
+            f"they are shown beside every pair, but weigh no direction unless Fisher is set to {weighing}.",
             icon=":material/info:",
         )
 
