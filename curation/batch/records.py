@@ -388,7 +388,7 @@ def pair_probability(solved: Solved, pairs: np.ndarray) -> np.ndarray:
 
 def reference_effective(prepared: Prepared) -> np.ndarray | None:
     """Effective candidates (P,) under the softmax of the reference log-probabilities; None where any is unknown."""
-    from curation.representation.fisher import effective_candidates
+    from curation.representation.segments import effective_candidates
 
     table, offsets = prepared.table, prepared.geometry.offsets
     known = prepared.pool.reference_logprobs() if table.reference_logprob is None else table.reference_logprob

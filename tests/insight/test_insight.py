@@ -10,7 +10,7 @@ import torch
 
 from curation.design.criteria.trace import Criterion, make_criterion
 from curation.design.geometry import Geometry
-from curation.design.rules import batch_information
+from curation.design.selection.drawn import batch_information
 from curation.design.selection.sampling import Batch, sample
 from curation.design.sets.make import make_feasible
 from curation.design.solvers.newton import newton
