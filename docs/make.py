@@ -25,14 +25,9 @@ NOTE = "Written by `python docs/make.py` from the code; do not edit."
 BLOCK = re.compile(r"(<!-- made: (\w+) -->\n).*?(<!-- /made -->)", re.DOTALL)
 # What somebody who embeds Pairwright may call, in the order of the work; everything else is the house's own.
 LIBRARY = """api settings errors
-<<<<<<< HEAD
 pool.schema pool.readers.read pool.readers.base pool.files.storage pool.checks pool.labels pool.pair_lists
-representation.features_file representation.extract representation.space representation.fisher
-=======
-pool.schema pool.readers.read pool.files.storage pool.checks pool.labels pool.pair_lists
 representation.features_file representation.extract representation.space
 representation.fisher.base representation.fisher_matrix
->>>>>>> h-rules
 run.prepare run.solve run.results run.report batch.records batch.folder batch.information
 design.geometry design.criteria.base design.criteria.trace design.criteria.hedged design.criteria.determinant
 design.factors design.sets.feasible design.sets.limits design.result

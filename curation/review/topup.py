@@ -183,9 +183,7 @@ def _solve_again(
     settings = settings_of(manifest)
     fitted = Space.load(batch.path / SPACE)
     if prepared is None or prepared.space.fingerprint != fitted.fingerprint:
-        prepared = prepare(
-            pool, features, space=kept_space(manifest["space"]), fitted=fitted, **preparing(settings)
-        )
+        prepared = prepare(pool, features, space=kept_space(manifest["space"]), fitted=fitted, **preparing(settings))
     if prepared.table.fingerprint != manifest["features"]["fingerprint"]:
         raise BatchError(
             f"batch {batch.batch_id} was made with features {manifest['features']['fingerprint']}, these are "
