@@ -15,6 +15,7 @@ from curation.design.selection.tally import Tally
 from curation.design.sets.allotment import water_fill
 from curation.design.sets.feasible import Feasible
 from curation.design.sets.linear import maximise
+from curation.design.sets.spreads import SPREADS
 from curation.design.sets.uniform import uniform_design
 
 DRAWS = 8  # batches drawn of each random rule; their mean f is reported
@@ -72,13 +73,12 @@ def _even(feasible: Feasible) -> Feasible:
 
     Where sums overlap such totals may not exist; the rules then choose over the whole set.
     """
-    if feasible.spread == "balanced" or not feasible.laminar:
+    if feasible.spread.fixes or not feasible.laminar:
         return feasible
     geometry = feasible.geometry
     ones = torch.ones(geometry.pairs, dtype=torch.float64, device=geometry.device)
     price = feasible.spend(ones)
-    if feasible.blocked is not None:
-        price = price.masked_fill(feasible.blocked, 0.0)
+    price = price.masked_fill(feasible.blocked, 0.0)
     owner = torch.arange(geometry.prompts, device=geometry.device).repeat_interleave(geometry.pair_counts_tensor)
     supply = torch.zeros(geometry.prompts, dtype=torch.float64, device=geometry.device).index_add_(0, owner, price)
     capacity = torch.where(supply > 0, supply * feasible.upper, torch.zeros_like(supply))
@@ -89,7 +89,7 @@ def _even(feasible: Feasible) -> Feasible:
         if total > 0:
             weights = geometry.prompt_weights[inside]
             totals[inside] = water_fill(weights, np.zeros(len(inside)), high[inside], total)
-    return replace(feasible, spread="balanced", totals=torch.as_tensor(totals, device=geometry.device), memory={})
+    return replace(feasible, spread=SPREADS["balanced"], totals=torch.as_tensor(totals, device=geometry.device))
 
 
 def rule_weights(name: str, criterion: Criterion, feasible: Feasible, probabilities: np.ndarray) -> Tensor:
@@ -121,12 +121,10 @@ def choose_inside(feasible: Feasible, values: Tensor) -> Tensor:
 def _proportional(even: Feasible, rates: Tensor) -> Tensor:
     """Weights proportional to rates inside each prompt's total, clipped at the bound."""
     geometry = even.geometry
-    if even.blocked is not None:
-        rates = rates.masked_fill(even.blocked, 0.0)
+    rates = rates.masked_fill(even.blocked, 0.0)
     rates = rates.clamp_min(1e-12 * float(rates.max()))  # every pair stays possible, so that totals can be met
-    if even.blocked is not None:
-        rates = rates.masked_fill(even.blocked, 0.0)
-    if not even.laminar or even.price is not None:
+    rates = rates.masked_fill(even.blocked, 0.0)
+    if not even.laminar or not even.counted:
         from curation.design.sets.linear import nearest
 
         return nearest(even, rates * (even.remaining / float(even.spend(rates).sum())))
@@ -157,7 +155,7 @@ def sequential(
     geometry, n = feasible.geometry, feasible.labels
     weights = uniform_design(feasible)
     tally = Tally(feasible, weights)
-    if feasible.spread == "balanced" and feasible.price is None:
+    if feasible.spread.fixes and feasible.counted:
         drawn = sample(feasible, weights, seed=seed)
         tally.prompt_high = np.bincount(
             geometry.prompt_of(drawn.pairs), weights=drawn.copies, minlength=geometry.prompts
@@ -169,9 +167,9 @@ def sequential(
     q = geometry.quadratic(inverse @ criterion.root)
     leverage = geometry.quadratic(torch.linalg.cholesky(inverse))
     room = tally.open_pairs()
-    while feasible.price is not None or tally.labels < (labels or round(n)):
+    while not feasible.counted or tally.labels < (labels or round(n)):
         gain = leverage if determinant else q / (n + leverage)
-        if tally.cost is not None:
+        if not feasible.counted:
             gain = gain / tally.cost
         best = int(gain.masked_fill(~room, -math.inf).argmax())
         if not bool(room[best]):
