@@ -14,7 +14,7 @@ from curation.design.criteria.trace import Criterion
 from curation.design.result import Design
 from curation.design.selection.tally import Tally
 from curation.design.sets.feasible import Feasible
-from curation.design.sets.prices import prices
+from curation.design.sets.thresholds import multipliers_at
 from curation.design.sets.uniform import uniform_design
 
 NAMED = 3  # directions named for a pair
@@ -75,7 +75,7 @@ def scores(
     geometry = feasible.geometry
     values = geometry.quadratic(criterion.at(geometry.information(design.weights)).root)
     average = float(values @ design.weights)
-    threshold = prices(feasible, design.weights, values).threshold(feasible)
+    threshold = multipliers_at(feasible, design.weights, values).threshold(feasible)
     chosen = torch.as_tensor(np.asarray(pairs, dtype=np.int64), device=geometry.device)
     q = values[chosen]
     limit = threshold[chosen]

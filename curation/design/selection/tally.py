@@ -123,24 +123,23 @@ class Tally:
 
     def _takes(self, pairs: np.ndarray) -> Takes:
         """What a label of each pair (m,) takes: of its prompt, its stratum, the shares, the limits on means."""
-        prompt, all_alike = self.geometry.prompt_of(pairs), np.zeros(1, dtype=np.int64)
-        takes = [
-            (prompt, np.ones(1)),
-            (self.block[prompt], self.cost_of(pairs[:1] if self.feasible.counted else pairs)),
-        ]
-        takes += [(all_alike, touched.astype(np.int8)) for touched in self.touches(pairs).T]
-        return takes + [(all_alike, over[pairs]) for over in self.over]
+        over = [over[pairs] for over in self.over]
+        return self._of_sums(self.geometry.prompt_of(pairs), self.cost_of(pairs), list(self.touches(pairs).T), over)
 
     @cached_property
     def _every(self) -> Takes:
-        """`_takes` of every pair, without a search for its prompt."""
-        geometry, all_alike = self.geometry, np.zeros(1, dtype=np.int64)
+        """`_takes` of every pair, without a search for its prompt and its ends."""
+        geometry, of = self.geometry, self.feasible.generators
+        touched = [] if of is None else [geometry.sums((of == g).to(torch.int8)).cpu().numpy() > 0 for g in self.names]
         prompt = np.repeat(np.arange(geometry.prompts), geometry.pair_counts)
-        takes = [(prompt, np.ones(1)), (self.block[prompt], self._costs[:1] if self.feasible.counted else self._costs)]
-        for g in self.names:
-            assert self.feasible.generators is not None
-            takes.append((all_alike, geometry.sums((self.feasible.generators == g).to(torch.int8)).cpu().numpy() > 0))
-        return takes + [(all_alike, over) for over in self.over]
+        return self._of_sums(prompt, self._costs, touched, self.over)
+
+    def _of_sums(
+        self, prompt: np.ndarray, cost: np.ndarray, touched: list[np.ndarray], over: list[np.ndarray]
+    ) -> Takes:
+        one, alike = np.ones(1), np.zeros(1, dtype=np.int64)  # one for all pairs: tables of swaps then stay narrow
+        takes = [(prompt, one), (self.block[prompt], one if self.feasible.counted else cost)]
+        return takes + [(alike, part.astype(np.int8)) for part in touched] + [(alike, part) for part in over]
 
     def _left(self, more: int) -> list[np.ndarray]:
         """What each sum, in the order of `_takes`, has left in each of its groups, `more` labels being added."""

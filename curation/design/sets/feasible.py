@@ -64,32 +64,35 @@ class Spread(ABC):
         """(P,) weight of each prompt at most, inf for none; None where no prompt has such a cap."""
         return feasible.caps
 
+    @abstractmethod
+    def room(self, feasible: Feasible, weights: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Whole labels of each prompt, (P,) at least and (P,) at most, in a batch of the design weights (pairs,)."""
+
     def laminar(self, feasible: Feasible) -> bool:
-        """Whether its sums and those of the strata never cut across one another."""
-        return True
+        """Whether its sums and those of the strata never cut across one another, so that a choice may be greedy.
+
+        Where they do, every choice is a linear program over `fixed` and `caps`, and nothing below is asked.
+        """
+        return False
 
     def pivots(self, feasible: Feasible) -> bool:
         """Whether a laminar set's sums are of one kind, which pivoting can hold (programs/quadratic.py)."""
         return True
 
-    @abstractmethod
     def top(self, feasible: Feasible, worth: Tensor) -> tuple[Tensor, Tensor]:
         """Pair numbers (m,) and weights (m,) of the best choice in a laminar set. worth: (pairs,) per unit of spend."""
+        raise NotImplementedError
 
-    @abstractmethod
     def multipliers(self, feasible: Feasible, chosen: Chosen) -> tuple[Tensor, Tensor]:
         """What a unit of spend and a unit of weight are worth to each prompt, (P,) each, at a laminar set's design."""
+        raise NotImplementedError
 
-    @abstractmethod
     def program(self, feasible: Feasible, weights: Tensor, active: Tensor, prompt: Tensor) -> tuple[Tensor, Polytope]:
         """Which active pairs (m,) can move while all other weights (pairs,) are held, and their sums in spend.
 
         prompt: (m,) their prompts. Of sets that pivot.
         """
-
-    @abstractmethod
-    def room(self, feasible: Feasible, weights: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """Whole labels of each prompt, (P,) at least and (P,) at most, in a batch of the design weights (pairs,)."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -100,11 +103,11 @@ class Feasible:
     cost: (pairs,) cost over mean cost; where all are alike, one number expanded, which takes no memory. block: (P,)
     stratum whose amount is fixed at block_totals (B,), in spend (cost times weight). totals: (P,) the prompt's spend
     exactly (a spread that `fixes`), or its weight at most (inf: none). caps: (P,) weight at most beside a fixed spend,
-    or None. generators: (N,)
-    generator of each candidate; shares: generator -> weight of all pairs it takes part in, at most. pinned, held: (k,)
-    pairs that are held at a weight, and that weight. over: (pairs,) each, by how much a pair is over each limit on a
-    mean; sum_e w_e over_e <= 0, pins included. blocked: (pairs,) bool, pinned and excluded. prompt_labels: (P,)
-    expected labels where the spend is fixed, else cap. memory: what costs time to find twice; `replace` starts anew.
+    or None. generators: (N,) generator of each candidate; shares: generator -> weight of all pairs it takes part in, at
+    most. pinned, held: (k,) pairs that are held at a weight, and that weight. over: (pairs,) each, by how much a pair
+    is over each limit on a mean; sum_e w_e over_e <= 0, pins included. blocked: (pairs,) bool, pinned and excluded.
+    prompt_labels: (P,) expected labels where the spend is fixed, else cap. memory: what costs time to find twice;
+    `replace` starts anew.
     """
 
     geometry: Geometry

@@ -104,16 +104,12 @@ def _bounds(
     block_totals: np.ndarray,
     unit: float,
 ) -> Bounds:
-    """What the spread leaves each prompt, of the amounts of strata; `free` where the pairs' own bounds say as much."""
+    """What the spread leaves each prompt, of the amounts of strata."""
     shared = np.zeros(geometry.prompts)
     for b, total in enumerate(block_totals.tolist()):
         inside = np.flatnonzero(block == b)
         shared[inside] = kind.shared(inside, total, geometry.prompt_weights[inside], supply, unit)
-    counted = limits.costs is None
-    bounds = kind.bounds(shared, supply, budget=budget, unit=unit, counted=counted)
-    if counted and not bounds.spread.fixes and bool((shared >= supply.capacity * (1 - 1e-12)).all()):
-        return replace(bounds, spread=SPREADS["free"], totals=np.full(geometry.prompts, math.inf))
-    return bounds
+    return kind.bounds(shared, supply, budget=budget, unit=unit, counted=limits.costs is None)
 
 
 def _pins(pinned: Sequence[int] | Mapping[int, float], r: float) -> tuple[np.ndarray, np.ndarray]:

@@ -20,7 +20,7 @@ from curation.design.result import Design, Progress, Step
 from curation.design.sets.feasible import Feasible
 from curation.design.sets.linear import maximise
 from curation.design.sets.multipliers import Multipliers
-from curation.design.sets.prices import prices
+from curation.design.sets.thresholds import multipliers_at
 from curation.design.sets.uniform import uniform_information
 from curation.design.solvers.frank_wolfe import corrective_start
 from curation.design.solvers.master import Master, pivots
@@ -86,7 +86,7 @@ def newton(
         if stalled >= 3:
             stopped = "no further progress in double precision"
             break
-        found = multipliers if multipliers is not None else prices(feasible, weights, values)
+        found = multipliers if multipliers is not None else multipliers_at(feasible, weights, values)
         active = _choose_columns(feasible, weights, values, found.excess(feasible, values), pairs, stalled)
         master = Master(criterion, feasible, weights, information, active)
         target = 0.02 * min(max(point.value - max(best, bound), 0.0), excess)

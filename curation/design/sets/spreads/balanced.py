@@ -34,6 +34,9 @@ class Balanced(Spread):
     def fixed(self, feasible: Feasible) -> tuple[Tensor, Tensor]:
         return torch.arange(len(feasible.totals), device=feasible.totals.device), feasible.totals
 
+    def laminar(self, feasible: Feasible) -> bool:
+        return True
+
     def top(self, feasible: Feasible, worth: Tensor) -> tuple[Tensor, Tensor]:
         pairs, spent = best_of_prompts(feasible, worth)
         return pairs, feasible.per_spend(spent, pairs)

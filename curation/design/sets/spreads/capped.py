@@ -11,6 +11,7 @@ from curation.design.sets.allotment import SLACK, Supply, rounded_caps
 from curation.design.sets.chosen import Chosen
 from curation.design.sets.feasible import Bounds, Feasible, Spread
 from curation.design.sets.greedy import best_of_prompts, within_strata
+from curation.design.sets.spreads import SPREADS
 from curation.design.sets.spreads.groups import one_sum, prompt_groups
 
 
@@ -24,6 +25,8 @@ class Capped(Spread):
         return rounded_caps(weights / weights.sum(), total, inside, supply, unit)
 
     def bounds(self, shared: np.ndarray, supply: Supply, *, budget: float, unit: float, counted: bool) -> Bounds:
+        if counted and bool((shared >= supply.capacity * (1 - 1e-12)).all()):  # the pairs' own bounds say as much
+            return Bounds(SPREADS["free"], np.full(len(shared), np.inf), shared)
         return Bounds(self, (shared - supply.pinned).clip(min=0.0) / (budget / unit), shared)
 
     def caps(self, feasible: Feasible) -> Tensor | None:
@@ -73,4 +76,4 @@ class Capped(Spread):
         return np.zeros(feasible.geometry.prompts), np.floor(feasible.prompt_labels + SLACK)
 
 
-PLUG = CAPPED = Capped()
+PLUG = Capped()

@@ -13,7 +13,7 @@ from curation.design.sets.allotment import Supply
 from curation.design.sets.chosen import Chosen
 from curation.design.sets.feasible import Bounds, Feasible, Spread
 from curation.design.sets.greedy import best_of_strata
-from curation.design.sets.spreads.capped import CAPPED
+from curation.design.sets.spreads import SPREADS
 from curation.design.sets.spreads.groups import one_sum
 
 
@@ -28,8 +28,11 @@ class Free(Spread):
 
     def bounds(self, shared: np.ndarray, supply: Supply, *, budget: float, unit: float, counted: bool) -> Bounds:
         if np.isfinite(shared).any():
-            return CAPPED.bounds(shared, supply, budget=budget, unit=unit, counted=counted)
+            return SPREADS["capped"].bounds(shared, supply, budget=budget, unit=unit, counted=counted)
         return Bounds(self, np.full(len(shared), math.inf), shared)
+
+    def laminar(self, feasible: Feasible) -> bool:
+        return True
 
     def top(self, feasible: Feasible, worth: Tensor) -> tuple[Tensor, Tensor]:
         return best_of_strata(feasible, worth)

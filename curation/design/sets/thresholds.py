@@ -5,8 +5,6 @@ Source: docs/method.md section 9.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -16,7 +14,7 @@ from curation.design.sets.linear import maximise_by_columns
 from curation.design.sets.multipliers import Multipliers
 
 
-def prices(feasible: Feasible, weights: Tensor, values: Tensor) -> Multipliers:
+def multipliers_at(feasible: Feasible, weights: Tensor, values: Tensor) -> Multipliers:
     """Multipliers of the constraints at a design (pairs,) with q = values (pairs,).
 
     From the pairs chosen in part; where a prompt has none, from the worst pair it takes whole. Where sums overlap, from
@@ -27,10 +25,7 @@ def prices(feasible: Feasible, weights: Tensor, values: Tensor) -> Multipliers:
     support = weights.nonzero().squeeze(1)
     support = support[~feasible.blocked[support]]
     w = weights[support]
-    partial = torch.ones_like(w, dtype=torch.bool)
-    if math.isfinite(feasible.upper):
-        partial = w < feasible.upper * (1 - 1e-9)
     prompt = torch.as_tensor(feasible.geometry.prompt_of(support), device=values.device)
-    worth = feasible.per_spend(values[support], support)
+    worth, partial = feasible.per_spend(values[support], support), w < feasible.upper * (1 - 1e-9)
     chosen = Chosen(prompt, w, feasible.spend(w, support), worth, partial)
     return Multipliers(*feasible.spread.multipliers(feasible, chosen), {})
