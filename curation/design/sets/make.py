@@ -12,7 +12,7 @@ from torch import Tensor
 
 from curation.design.geometry import Geometry
 from curation.design.sets.allotment import Supply, strata_of, supply_of
-from curation.design.sets.feasible import Bounds, Feasible, Spread
+from curation.design.sets.feasible import Feasible, Spread
 from curation.design.sets.limits import Limits
 from curation.design.sets.linear import explain_infeasible
 from curation.design.sets.spreads import SPREADS
@@ -61,7 +61,11 @@ def make_feasible(
         )
     _check_capacity(geometry, budget, r, outs, supply, costs is not None)
     block, block_totals = strata_of(geometry, budget, limits, supply)
-    bounds = _bounds(geometry, kind, budget, limits, supply, block, block_totals, mean)
+    shared = np.zeros(geometry.prompts)
+    for b, total in enumerate(block_totals.tolist()):
+        inside = np.flatnonzero(block == b)
+        shared[inside] = kind.shared(inside, total, geometry.prompt_weights[inside], supply, mean)
+    bounds = kind.bounds(shared, supply, budget=budget, unit=mean, counted=costs is None)
     held = np.bincount(block, weights=supply.pinned_cost, minlength=len(block_totals))
     device = geometry.device
 
@@ -83,33 +87,13 @@ def make_feasible(
         held=tensor(amounts / labels),
         blocked=blocked,
         prompt_labels=bounds.labels,
-        cost=torch.ones((), dtype=torch.float64, device=device).expand(geometry.pairs)
-        if costs is None
-        else tensor(costs / mean),
+        cost=tensor(np.ones(1) if costs is None else costs / mean).expand(geometry.pairs),
         caps=None if bounds.caps is None else tensor(bounds.caps),
         limits=limits,
     )
     means = tuple(mean for mean in limits.checked_means(geometry) if mean.most < np.max(mean.values, initial=-math.inf))
     beyond = tuple(tensor(np.asarray(mean.values, dtype=float) - mean.most) for mean in means)  # others cannot bind
     return _with_shares(replace(feasible, over=beyond, limits=replace(limits, means=means)), limits)
-
-
-def _bounds(
-    geometry: Geometry,
-    kind: Spread,
-    budget: float,
-    limits: Limits,
-    supply: Supply,
-    block: np.ndarray,
-    block_totals: np.ndarray,
-    unit: float,
-) -> Bounds:
-    """What the spread leaves each prompt, of the amounts of strata."""
-    shared = np.zeros(geometry.prompts)
-    for b, total in enumerate(block_totals.tolist()):
-        inside = np.flatnonzero(block == b)
-        shared[inside] = kind.shared(inside, total, geometry.prompt_weights[inside], supply, unit)
-    return kind.bounds(shared, supply, budget=budget, unit=unit, counted=limits.costs is None)
 
 
 def _pins(pinned: Sequence[int] | Mapping[int, float], r: float) -> tuple[np.ndarray, np.ndarray]:
