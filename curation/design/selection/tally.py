@@ -13,8 +13,11 @@ from curation.design.sets.allotment import SLACK as SLACK
 from curation.design.sets.feasible import Feasible
 from curation.design.sets.linear import least_mean
 
-# Per sum, whose groups of pairs are counted apart: the group of each pair, (m,) or one for all, and what a label takes
+# Per sum, whose groups of pairs are counted apart: the group of each pair, (m,) or ALIKE, and what a label of it takes,
+# (m,) or one number for all, so that tables of swaps stay narrow
 Takes = list[tuple[np.ndarray, np.ndarray]]
+ALIKE = np.zeros(1, dtype=np.int64)  # the group of every pair where a sum has only one
+ONE = np.ones(1)
 
 
 class Tally:
@@ -137,9 +140,9 @@ class Tally:
     def _of_sums(
         self, prompt: np.ndarray, cost: np.ndarray, touched: list[np.ndarray], over: list[np.ndarray]
     ) -> Takes:
-        one, alike = np.ones(1), np.zeros(1, dtype=np.int64)  # one for all pairs: tables of swaps then stay narrow
-        takes = [(prompt, one), (self.block[prompt], one if self.feasible.counted else cost)]
-        return takes + [(alike, part.astype(np.int8)) for part in touched] + [(alike, part) for part in over]
+        stratum = self.block[prompt] if len(self.block_high) > 1 else ALIKE
+        takes = [(prompt, ONE), (stratum, ONE if self.feasible.counted else cost)]
+        return takes + [(ALIKE, part.astype(np.int8)) for part in touched] + [(ALIKE, part) for part in over]
 
     def _left(self, more: int) -> list[np.ndarray]:
         """What each sum, in the order of `_takes`, has left in each of its groups, `more` labels being added."""
@@ -162,9 +165,11 @@ class Tally:
             from_group, gives = leaving[at]
             if bool((takes - gives.min(initial=0.0) <= left[group]).all()):
                 continue
-            same = from_group[:, None] == group[None, :]
             within = takes[None, :] - gives[:, None] <= left[group].clip(min=0.0)[None, :]
-            fits = fits & np.where(same, within, enough[None, :])
+            if group is not ALIKE:  # what a pair gives back is of use to its own group only
+                within = (from_group[:, None] == group[None, :]) & within
+                within |= enough[None, :]
+            fits = fits & within
         return fits
 
     def has_room(self, pairs: np.ndarray) -> np.ndarray:
@@ -194,12 +199,13 @@ class Tally:
         A batch that is over a limit on a mean may only be brought nearer to it.
         """
         gone, come = self._takes(leaving), self._takes(entering)
+        allowed = self._fits(come, gone) & (~self._whole[entering] & ~self.closed(entering))[None, :]
         prompt, other = gone[0][0], come[0][0]
-        allowed = np.broadcast_to(self._fits(come, gone), (len(leaving), len(entering)))
         keeps = self.used_prompt[prompt] - 1 >= self.prompt_low[prompt] - SLACK
         if not keeps.all():
-            allowed = allowed & (keeps[:, None] | (prompt[:, None] == other[None, :]))
-        allowed = allowed & (~self._whole[entering] & ~self.closed(entering))[None, :]
+            same = prompt[:, None] == other[None, :]
+            same |= keeps[:, None]
+            allowed = allowed & same
         return np.asarray(allowed & ~self.closed(leaving)[:, None])
 
     @property
