@@ -142,16 +142,11 @@ def replacement_in(
 
     geometry, feasible = solved.prepared.geometry, solved.feasible
     closed = pair_numbers(geometry, sorted(excluded_pairs(batch)))
-    if closed:
-        blocked = torch.zeros(geometry.pairs, dtype=torch.bool, device=geometry.device)
-        blocked[torch.as_tensor(closed, device=geometry.device)] = True
-        both = blocked if feasible.blocked is None else blocked | feasible.blocked
-        feasible = replace(feasible, blocked=both, memory=dict(feasible.memory))
     information = geometry.information_of(
         torch.as_tensor(pairs, device=geometry.device),
         torch.as_tensor(copies / feasible.labels, dtype=torch.float64, device=geometry.device),
     )
-    return best_replacement(solved.criterion, feasible, information, pairs, dropped, copies=copies)
+    return best_replacement(solved.criterion, feasible, information, pairs, dropped, copies=copies, closed=closed)
 
 
 def _read(folder: str | Path, store: Store) -> tuple[BatchFolder, Standing]:
