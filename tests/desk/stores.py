@@ -8,10 +8,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from curation.errors import CurationError
 from curation.review.store.batches import NewBatch
 from curation.review.store.store import Store, open_store
+from curation.review.store.tables import PoolRow
 
 
 @contextmanager
@@ -78,3 +80,9 @@ def store(database: str):
     opened = fill(open_store(database))
     yield opened
     opened.close()
+
+
+def pools(store: Store) -> list[tuple[str, str | None]]:
+    """Name and file of the recorded pools, the first one recorded first."""
+    query = select(PoolRow).order_by(PoolRow.fingerprint)
+    return store._read(lambda session: [(row.name, row.path) for row in session.scalars(query)])
