@@ -12,7 +12,7 @@ from torch import Tensor
 
 from curation.backtest.nuisance import nuisance_columns
 from curation.backtest.split import Known, Rule
-from curation.design.criteria.trace import Criterion
+from curation.design.criteria.base import Criterion
 from curation.design.rules import choose_inside, rule_weights, sequential
 from curation.design.selection.sampling import Batch, sample
 from curation.design.sets.uniform import uniform_design

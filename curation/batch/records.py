@@ -33,6 +33,7 @@ LATER = {
     "per_token": True,
     "max_length_difference": None,
     "prior_power": 0.0,
+    "criterion": "trace",
 }  # settings that came later; at their defaults they change no id
 
 

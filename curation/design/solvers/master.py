@@ -9,7 +9,7 @@ import torch
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
-from curation.design.criteria.base import Objective
+from curation.design.criteria.base import Criterion
 from curation.design.programs.interior import Rows, solve_interior
 from curation.design.programs.quadratic import Polytope, solve_quadratic
 from curation.design.sets.feasible import Feasible
@@ -28,7 +28,7 @@ class Master:
     """
 
     def __init__(
-        self, criterion: Objective, feasible: Feasible, weights: Tensor, information: Tensor, active: Tensor
+        self, criterion: Criterion, feasible: Feasible, weights: Tensor, information: Tensor, active: Tensor
     ) -> None:
         self.criterion, self.feasible, self.weights, self.information = criterion, feasible, weights, information
         self.prices: Multipliers | None = None
