@@ -41,10 +41,10 @@ $(VENV)/.installed-test: $(VENV)/.installed requirements-test.txt
 
 # The tests use a Chromium and a PostgreSQL that are there; without, they are installed (Debian), else skipped by name.
 browser: $(VENV)/.installed-test
-	@$(VENV)/bin/python tests/browser.py --install
-	@$(VENV)/bin/python tests/postgres.py --install
+	@$(VENV)/bin/python tests/desk/browser.py --install
+	@$(VENV)/bin/python tests/desk/postgres.py --install
 
-# A real Label Studio in an environment of its own, for the round trip of tests/test_label_studio_server.py.
+# A real Label Studio in an environment of its own, for the round trip of tests/exchange/test_label_studio_server.py.
 STUDIO := .venv-label-studio
 label-studio: $(STUDIO)/.installed
 

@@ -13,7 +13,8 @@ ICON = str(HERE / "data" / "icon.png")
 
 if __name__ == "__main__":
     from pages._guard import told
-    from pages._shared import navigation, open_state, sidebar
+    from pages._navigation import navigation
+    from pages._shared import open_state, sidebar
     from pages._signin import entrance, gate
 
     st.set_page_config(page_title="Pairwright", page_icon=ICON, layout="wide", initial_sidebar_state=240)

@@ -26,7 +26,7 @@ from curation.errors import CurationError, ExportError, PoolError
 from curation.pool.pair_lists import LocalPair, pairs_by_id
 from curation.pool.schema import Pool
 from curation.run.prepare import load_pool, make_features, prepare
-from curation.run.report import budget_frontier, summary
+from curation.run.report import Report, budget_frontier, report
 from curation.run.results import Prepared, Solved
 from curation.run.solve import solve as solve_design
 from curation.settings import DEFAULT_DESIGN, DEFAULT_SPACE, DesignSettings
@@ -127,9 +127,9 @@ class Run:
     def __repr__(self) -> str:
         return repr(self.solved)
 
-    def summary(self) -> dict[str, Any]:
-        """The figures that `solve --json` prints."""
-        return summary(self.solved)
+    def summary(self) -> Report:
+        """The figures that `solve --json` prints, as attributes; `to_dict()` has them by name."""
+        return report(self.solved)
 
     def pairs(self) -> pd.DataFrame:
         """The chosen pairs, one row each: ids, texts, score, drop_cost, inclusion, copies and why in a sentence."""

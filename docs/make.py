@@ -47,7 +47,7 @@ run.save("batch")
 ```"""
 AFTER = """The ten names of `curation.api` are meant for notebooks and programs ([library.ipynb](library.ipynb));
 what follows them is what they are made of."""
-# Settings of the environment: `tests/test_docs.py` compares the names with those in the code.
+# Settings of the environment: `tests/whole/test_docs.py` compares the names with those in the code.
 ENVIRONMENT = {
     "CURATION_HOME": "the workspace: database, batches, caches, logs; default `./workspace`",
     "CURATION_POOLS": "further folders that the dashboard may open pools from, separated by `:`",

@@ -27,6 +27,7 @@ from curation.pool.schema import Pool, Reject
 from curation.run.prepare import load_pool, prepare
 from curation.run.results import Prepared, Solved
 from curation.run.solve import solve
+from pages._navigation import navigation
 from pages._signin import entrance, who_is_here, who_line
 from pages._store import guarded
 
@@ -47,32 +48,6 @@ class OpenPool:
     known_quality: int
     known_labels: int
     path: Path
-
-
-def navigation(*, hidden: bool = False) -> Any:
-    """The pages in their order; returns the one to run. hidden: declared, not shown."""
-    from streamlit import Page
-
-    return st.navigation(
-        {
-            "Pool": [
-                Page("pages/pool.py", title="Pool", icon=":material/inventory_2:", url_path="pool", default=True),
-                Page("pages/features.py", title="Features", icon=":material/grain:", url_path="features"),
-            ],
-            "Design": [
-                Page("pages/design.py", title="Design", icon=":material/tune:", url_path="design"),
-                Page("pages/coverage.py", title="Coverage", icon=":material/radar:", url_path="coverage"),
-                Page("pages/map.py", title="Map", icon=":material/scatter_plot:", url_path="map"),
-                Page("pages/weights.py", title="Weights", icon=":material/bar_chart:", url_path="weights"),
-            ],
-            "Batch": [
-                Page("pages/review.py", title="Review", icon=":material/fact_check:", url_path="review"),
-                Page("pages/signoff.py", title="Sign-off", icon=":material/verified:", url_path="signoff"),
-            ],
-            "Proof": [Page("pages/evidence.py", title="Evidence", icon=":material/science:", url_path="evidence")],
-        },
-        position="hidden" if hidden else "sidebar",
-    )
 
 
 def header(title: str, question: str) -> None:

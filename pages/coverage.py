@@ -11,6 +11,8 @@ from pages._shared import header, open_pool, page_state, set_page_state, solved_
 from pages._store import guarded
 from pages._widgets import chart, show_pair
 
+PAGE = {"section": "Design", "rank": 2, "title": "Coverage", "icon": ":material/radar:"}
+
 
 @st.cache_resource(max_entries=12, show_spinner="Measuring coverage")
 def _coverage(key: str, _solved: Solved) -> Coverage:

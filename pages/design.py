@@ -15,7 +15,7 @@ from curation.dashboard.places import save_upload
 from curation.dashboard.view import View, scenario_settings, view_from_query
 from curation.design.result import Step
 from curation.errors import DesignError
-from curation.run.report import budget_frontier, frontier_budgets, summary
+from curation.run.report import budget_frontier, frontier_budgets, report
 from curation.settings import (
     ABSOLUTE_RIDGE,
     COST_MOST,
@@ -46,6 +46,8 @@ from pages._shared import (
 )
 from pages._store import guarded, review_store
 from pages._widgets import chart
+
+PAGE = {"section": "Design", "rank": 1, "title": "Design", "icon": ":material/tune:"}
 
 RIDGES = (0.01, 0.03, 0.06, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 ABSOLUTE = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
@@ -201,36 +203,30 @@ def figures() -> None:
 
     solved = solved_view(progress=tell)
     live.empty()
-    result = summary(solved)
+    result = report(solved)
     columns = st.columns(5)
-    columns[0].metric("Labels", result["selected_labels"], help=f"on {result['selected_pairs']} pairs")
+    columns[0].metric("Labels", result.selected_labels, help=f"on {result.selected_pairs} pairs")
     columns[1].metric(
         "Efficiency",
-        f"{result['efficiency']:.1%}",
+        f"{result.efficiency:.1%}",
         help="Lower bound over the drawn batch's criterion. A little over 100 % is possible when the spread gives prompts fractions of a label: the draw settles them to whole labels, which the bound does not allow for.",
     )
-    columns[2].metric("Gap", f"{result['gap']:.1e}", help="Distance of the design from the best possible, certified.")
-    columns[3].metric("Open", f"{result['open']:.1e}", help="Share of the improvement over uniform that is still open.")
-    columns[4].metric("Solved in", f"{result['seconds']['solve']:.2f} s")
-    columns[4].caption(f"Solved on {result['device']}")
-    if result["stopped"] != "certificate":
-        st.warning(
-            f"The solver stopped on {result['stopped']}, not on its certificate: the gap above is what is known."
-        )
+    columns[2].metric("Gap", f"{result.gap:.1e}", help="Distance of the design from the best possible, certified.")
+    columns[3].metric("Open", f"{result.open:.1e}", help="Share of the improvement over uniform that is still open.")
+    columns[4].metric("Solved in", f"{result.seconds['solve']:.2f} s")
+    columns[4].caption(f"Solved on {result.device}")
+    if result.stopped != "certificate":
+        st.warning(f"The solver stopped on {result.stopped}, not on its certificate: the gap above is what is known.")
     st.caption(
-        f"Spread {result['spread']}, Fisher {result['fisher']} ({result['fisher_reason']}), d = {result['dim']}, "
-        f"{result['support']} pairs with positive weight, drawn to {result['selected_pairs']}."
-        + (
-            f" They cost {result['cost_total']:,.4g} of {result['budget']:,.4g} ({result['cost']})."
-            if result["cost"]
-            else ""
-        )
+        f"Spread {result.spread}, Fisher {result.fisher} ({result.fisher_reason}), d = {result.dim}, "
+        f"{result.support} pairs with positive weight, drawn to {result.selected_pairs}."
+        + (f" They cost {result.cost_total:,.4g} of {result.budget:,.4g} ({result.cost})." if result.cost else "")
     )
     st.caption(solved.length.sentence())
     left, right = st.columns([1.15, 1])
     with left:
         st.subheader("Design against simple rules")
-        chart(against_rules(result["realised"], result["lower_bound"], list(solved.baselines.values())), key="rules")
+        chart(against_rules(result.realised, result.lower_bound, list(solved.baselines.values())), key="rules")
         skipped = [rule for rule in solved.baselines.values() if rule.realised is None]
         st.caption(
             "Smaller is better; 1 is the best any feasible design can do. Each rule drew a batch of the same budget; random rules show the mean of several draws. "
@@ -240,8 +236,8 @@ def figures() -> None:
         st.subheader("Certificate")
         chart(convergence(solved.design.trace, solved.settings.tol), key="convergence")
         st.caption(
-            f"The equivalence theorem bounds what any design could do: at least {result['lower_bound']:.6g}; "
-            f"this design {result['objective']:.6g}."
+            f"The equivalence theorem bounds what any design could do: at least {result.lower_bound:.6g}; "
+            f"this design {result.objective:.6g}."
         )
     st.subheader("What it is worth")
     found = worth(solved)
@@ -287,8 +283,10 @@ def scenarios() -> None:
         "Keep these settings as", placeholder="e.g. heavy ridge, 300 labels", key="scenario_name"
     )
     if save_column.button("Save scenario", key="scenario_save", disabled=not name.strip(), width="stretch"):
-        result = summary(solved_view())
-        figures = {key: result[key] for key in ("budget", "spread", "objective", "realised", "efficiency", "support")}
+        result = report(solved_view())
+        figures = {
+            key: getattr(result, key) for key in ("budget", "spread", "objective", "realised", "efficiency", "support")
+        }
 
         def keep() -> None:
             who, fingerprint = reviewer(), opened.pool.fingerprint

@@ -12,6 +12,8 @@ from pages._shared import header, open_pool, prepared_pool, solved_view
 from pages._synthetic import section as synthetic_section
 from pages._widgets import chart
 
+PAGE = {"section": "Proof", "rank": 1, "title": "Evidence", "icon": ":material/science:"}
+
 ASSUMES = """
 - **The criterion is not the reward.** It says how well the labels identify the directions the reference policy moves
   in. A design with a much lower criterion than uniform's can still buy less reward, above all on raw features with labels

@@ -32,6 +32,8 @@ from pages._shared import (
 from pages._store import guarded, review_store
 from pages._widgets import chart, escaped
 
+PAGE = {"section": "Pool", "rank": 2, "title": "Features", "icon": ":material/grain:"}
+
 
 def choose() -> None:
     """The features file: found ones, or one attached."""

@@ -13,6 +13,8 @@ from pages._shared import header, set_page_state, solved_key, solved_view
 from pages._store import guarded, review_store
 from pages._widgets import chart
 
+PAGE = {"section": "Design", "rank": 3, "title": "Map", "icon": ":material/scatter_plot:"}
+
 COLOURS = {
     "batch or candidate": ("in_batch", False),
     "weight (share of the design)": ("weight", True),

@@ -22,6 +22,8 @@ from pages._shared import OpenPool, current_view, header, open_pool, open_view, 
 from pages._store import guarded, review_store
 from pages._widgets import chart, escaped, show_text
 
+PAGE = {"section": "Pool", "rank": 1, "title": "Pool", "icon": ":material/inventory_2:"}
+
 UPLOADS = ["jsonl", "ndjson", "json", "parquet", "csv", "tsv", "xlsx", "gz", "zst", "bz2", "xz", "zip"]
 DEMO_TITLE = "Bundled demo pool"
 

@@ -21,6 +21,8 @@ from pages._store import guarded, review_store
 from pages._views import saved_views
 from pages._widgets import batch_choice, escaped, replacement_for, show_text
 
+PAGE = {"section": "Batch", "rank": 1, "title": "Review", "icon": ":material/fact_check:"}
+
 REASONS = (
     "near-duplicate responses",
     "both unusable",

@@ -29,6 +29,8 @@ from pages._shared import header, reviewer
 from pages._store import guarded, review_store
 from pages._widgets import batch_choice, escaped
 
+PAGE = {"section": "Batch", "rank": 2, "title": "Sign-off", "icon": ":material/verified:"}
+
 FORMATS: dict[str, tuple[Format, str]] = {
     "Label Studio": ("label-studio", "json"),
     "Argilla": ("argilla", "json"),

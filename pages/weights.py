@@ -23,11 +23,13 @@ from curation.insight.concentration import (
     pair_table,
     share_by,
 )
-from curation.run.report import summary
+from curation.run.report import report
 from curation.run.results import Solved
 from pages._shared import header, solved_key, solved_view
 from pages._store import guarded
 from pages._widgets import chart
+
+PAGE = {"section": "Design", "rank": 4, "title": "Weights", "icon": ":material/bar_chart:"}
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ left, right = st.columns(2)
 with left:
     st.subheader("By prompt")
     chart(prompt_labels(sheet.prompts), key="prompts")
-    st.caption(f"Spread {summary(solved)['spread']}: the totals of the prompts are what that spread allows.")
+    st.caption(f"Spread {report(solved).spread}: the totals of the prompts are what that spread allows.")
 with right:
     st.subheader("By stratum")
     if len(sheet.strata) > 1:

@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests import postgres
+from tests.desk import postgres
+from tests.desk.endpoint import endpoint
+
+__all__ = ["database", "endpoint", "new_database", "postgres_server"]
 
 # No test signs with the key of who runs it, or leaves anything beside it.
 os.environ.setdefault("CURATION_SIGNING_KEY", str(Path(tempfile.mkdtemp(prefix="pairwright-key-")) / "key.pem"))

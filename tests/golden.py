@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:  # run as a script
     sys.path.insert(0, str(ROOT))
 
-from tests import golden_ids, golden_json, golden_url  # noqa: E402
-from tests.golden_runs import workspace  # noqa: E402
+from tests.desk import golden_ids, golden_json, golden_url  # noqa: E402
+from tests.desk.golden_runs import workspace  # noqa: E402
 
 FOLDER = Path(__file__).resolve().parent / "golden"
 NAMES = ["help.txt", "url.json", "json_keys.json", "json_keys_slow.json", "ids.json"]

@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.postgres import cluster, programs  # noqa: E402
+from tests.desk.postgres import cluster, programs  # noqa: E402
 
 
 def bare(**variables: str) -> dict[str, str]:

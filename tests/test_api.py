@@ -16,7 +16,7 @@ import curation.api
 import pairwright as pw
 from curation.cli.app import main
 from curation.errors import DesignError, ExportError, PoolError
-from tests.pools import ROOT, demo_pool
+from tests.desk.pools import ROOT, demo_pool
 
 FEATURES = demo_pool().with_name("demo.features.parquet")
 

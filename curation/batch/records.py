@@ -24,7 +24,7 @@ from curation.errors import BatchError
 from curation.insight.learning_rule import taught_identity
 from curation.pool.pair_lists import LocalPair
 from curation.pool.schema import Pool, pair_id
-from curation.run.report import summary
+from curation.run.report import report
 from curation.run.results import Prepared, Solved
 from curation.run.solve import Pinned
 
@@ -335,7 +335,7 @@ def _manifest(solved: Solved, identity: str, key: str, pinned: Pinned, excluded:
         "pairs_selected": len(solved.batch.pairs),
         "labels_selected": solved.batch.labels,
         "signed": False,
-        **{name: value for name, value in summary(solved).items() if name not in ("budget",)},
+        **{name: value for name, value in report(solved).to_dict().items() if name not in ("budget",)},
         "baseline_notes": {name: rule.note for name, rule in solved.baselines.items()},
         "inclusion_note": None if solved.batch.inclusion is not None else NO_INCLUSION[solved.settings.select],
         "versions": {

@@ -169,11 +169,11 @@ def solve(
     from curation.batch.guidelines import read_guidelines
     from curation.batch.records import save_batch
     from curation.review.store.names import person_name
-    from curation.run.report import summary
+    from curation.run.report import report
     from curation.system.outputs import real_place
 
     author = None if who is None else person_name(who)
-    told = None if guidelines is None else read_guidelines(guidelines)
+    rules = None if guidelines is None else read_guidelines(guidelines)
     before = batch_stamp(real_place(out))
     settings = design_settings(
         budget=pilot or budget, ridge=ridge, ridge_kind=ridge_kind, prior_power=prior_power,
@@ -202,13 +202,13 @@ def solve(
     started = time.perf_counter()
     save_batch(
         solved, out, pinned=pinned, excluded=excluded, force=force, author=author, replaces=before,
-        guidelines=told,
+        guidelines=rules,
     )  # fmt: skip
     solved.seconds["write"] = time.perf_counter() - started
-    result = {**summary(solved), "out": str(out)}
-    emit(result, as_json, solve_lines(result))
+    told = report(solved)
+    emit({**told.to_dict(), "out": str(out)}, as_json, solve_lines(told, str(out)))
     if solved.design.stopped != "certificate":
-        say(f"the solver stopped on {solved.design.stopped}, not on its certificate (gap {result['gap']:.2g})")
+        say(f"the solver stopped on {solved.design.stopped}, not on its certificate (gap {told.gap:.2g})")
 
 
 def compare(
@@ -250,7 +250,7 @@ def compare(
 ) -> None:
     """Design and baselines side by side, in the criterion; writes nothing."""
     from curation.backtest.worth import worth
-    from curation.run.report import summary
+    from curation.run.report import report
 
     settings = design_settings(
         budget=budget, ridge=ridge, ridge_kind=ridge_kind, prior_power=prior_power,
@@ -276,11 +276,12 @@ def compare(
         keep=asked_by_name(context, KEPT),
     )
     found = worth(solved)
-    told, beside = found.sentences()
+    worth_of, beside = found.sentences()
+    told = report(solved)
     result = {
-        **summary(solved),
+        **told.to_dict(),
         "uniform_labels": found.equivalent.labels,
-        "uniform_sentence": told,
+        "uniform_sentence": worth_of,
         "outcome_sentence": beside,
     }
-    emit(result, as_json, [*solve_lines(result), told, beside])
+    emit(result, as_json, [*solve_lines(told), worth_of, beside])

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import math
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from curation.run.report import Report
 
 
 def say(text: str) -> None:
@@ -44,36 +47,34 @@ def say_inline(text: str) -> None:
     print("\r" + text.ljust(60), end="", file=sys.stderr, flush=True)
 
 
-def solve_lines(result: dict[str, Any]) -> list[str]:
-    from curation.insight.length_share import LengthShare
-
+def solve_lines(told: Report, out: str | None = None) -> list[str]:
+    """What `solve` and `compare` say on a screen. out: the batch folder, where one was written."""
     lines = [
-        f"{result['selected_labels']} labels on {result['selected_pairs']} of {result['pairs']} pairs "
-        f"({result['prompts']} prompts), spread {result['spread']}, Fisher {result['fisher']}, d = {result['dim']}",
-        f"criterion of the batch {result['realised']:.6g}, best possible at least {result['lower_bound']:.6g}: "
-        f"efficiency {result['efficiency']:.1%}; design gap {result['gap']:.1e}, open {result['open']:.1e}, "
-        f"{result['passes']} passes, {result['seconds']['solve']:.2f} s on {result['device']}",
-        *_limit_lines(result),
-        *([f"goes on from {result['previous_labels']} labels of earlier batches"] if result["previous_labels"] else []),
-        *_learnt_lines(result),
+        f"{told.selected_labels} labels on {told.selected_pairs} of {told.pairs} pairs "
+        f"({told.prompts} prompts), spread {told.spread}, Fisher {told.fisher}, d = {told.dim}",
+        f"criterion of the batch {told.realised:.6g}, best possible at least {told.lower_bound:.6g}: "
+        f"efficiency {told.efficiency:.1%}; design gap {told.gap:.1e}, open {told.open:.1e}, "
+        f"{told.passes} passes, {told.seconds['solve']:.2f} s on {told.device}",
+        *_limit_lines(told),
+        *([f"goes on from {told.previous_labels} labels of earlier batches"] if told.previous_labels else []),
+        *_learnt_lines(told, out or "THIS BATCH"),
         "the criterion measures what labels can identify; it is not the reward",
-        LengthShare.from_dict(result["length"]).sentence(),
-        *result["notes"],
+        told.length.sentence(),
+        *told.notes,
     ]
-    for name, value in result["baselines"].items():
-        shown = "left out" if value is None else f"{value:.6g} ({value / result['realised']:.2f} x the batch)"
+    for name, value in told.baselines.items():
+        shown = "left out" if value is None else f"{value:.6g} ({value / told.realised:.2f} x the batch)"
         lines.append(f"  {name:<20} {shown}")
-    return [*lines, f"written to {result['out']}"] if "out" in result else lines
+    return [*lines, f"written to {out}"] if out else lines
 
 
-def _learnt_lines(result: dict[str, Any]) -> list[str]:
+def _learnt_lines(told: Report, folder: str) -> list[str]:
     """What earlier labels said, and what a pilot is for."""
     lines = []
-    if result["learnt"]:
-        lines += [*result["learnt"]["sentences"], *result["learnt"]["next"]["words"]]
-    if result["pilot"]:
-        now, whole = result["pilot"]["labels"], result["pilot"]["of"]
-        folder = result.get("out", "THIS BATCH")
+    if told.learnt:
+        lines += [*told.learnt.learnt.sentences(), *told.learnt.next.words]
+    if told.pilot:
+        now, whole = told.pilot.labels, told.pilot.of
         lines.append(
             f"a pilot: {now:g} of {whole:g}. Next: label it, `import-labels {folder} FILE`, then `solve ... --previous "
             f"{folder} --budget {whole - now:g}` spends the rest by what the labels say"
@@ -81,15 +82,15 @@ def _learnt_lines(result: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _limit_lines(result: dict[str, Any]) -> list[str]:
+def _limit_lines(told: Report) -> list[str]:
     """What was asked past budget and spread, where anything was."""
-    asked = [f"at most {result['per_prompt']} label(s) a prompt"] if result["per_prompt"] else []
-    for name, (low, high) in result["quotas"].items():
+    asked = [f"at most {told.per_prompt} label(s) a prompt"] if told.per_prompt else []
+    for name, (low, high) in told.quotas.items():
         asked.append(f"{name} {low:g} to {high:g}" if high is not None else f"{name} {low:g} or more")
-    if result["generator_share"]:
-        asked.append(f"no generator in more than {result['generator_share']:.0%} of the labels")
-    if result["max_length_difference"]:
-        asked.append(f"mean |log length difference| at most {result['max_length_difference']:g}")
-    if result["cost"]:
-        asked.append(f"cost ({result['cost']}) {result['cost_total']:g} of {result['budget']:g}")
+    if told.generator_share:
+        asked.append(f"no generator in more than {told.generator_share:.0%} of the labels")
+    if told.max_length_difference:
+        asked.append(f"mean |log length difference| at most {told.max_length_difference:g}")
+    if told.cost:
+        asked.append(f"cost ({told.cost}) {told.cost_total:g} of {told.budget:g}")
     return ["; ".join(asked)] if asked else []

@@ -1,0 +1,5 @@
+"""A batch that is sent out and answered."""
+
+from tests.desk.labels import made
+
+__all__ = ["made"]

@@ -1,0 +1,5 @@
+"""A running dashboard and a browser."""
+
+from tests.desk.dashboards import address, browser, home
+
+__all__ = ["address", "browser", "home"]
