@@ -85,7 +85,7 @@ def scores(
 def explain(
     criterion: Criterion, feasible: Feasible, design: Design, batch_information: Tensor, pairs: np.ndarray
 ) -> Explanations:
-    """Figures of pairs (m,): score and margin under the design, everything else under the batch's S (d, d)."""
+    """Figures of a batch's pairs (m,): score and margin under the design, all else under the batch's S (d, d)."""
     geometry = feasible.geometry
     pairs = np.asarray(pairs, dtype=np.int64)
     score, margin = scores(criterion, feasible, design, pairs)

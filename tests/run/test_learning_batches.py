@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from scipy.special import expit
 
 from curation.batch.folder import read_batch
@@ -31,6 +33,13 @@ from curation.settings import DesignSettings, SpaceSettings
 SPACE = SpaceSettings(dim=12, length=False)
 HEAVY = Bets(ridges=((-1.0, 30.0), (-0.5, 10.0)))
 SETTINGS = DesignSettings(budget=180, ridge=0.1, prior_power=0.0, spread="capped", tol=1e-3)
+
+
+@dataclass(frozen=True)
+class Determined(DesignSettings):
+    """Settings of another criterion."""
+
+    criterion: str = "determinant"
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +167,11 @@ def test_without_learning_the_criterion_is_ridge_and_plain_information(world: di
     expected = 4 * expit(eta) * expit(-eta)
     factor = factored.feasible.geometry.factor[factored.batch.pairs].numpy()
     np.testing.assert_allclose(factor, expected, rtol=1e-6)
+    other = Determined(**vars(rest))
+    bought = solve(prepared, other, earlier=earlier, with_baselines=False)
+    assert torch.equal(bought.criterion.prior, plain.criterion.prior)
+    with pytest.raises(DesignError, match="'determinant' does not look at that; use --no-learn, or criterion 'trace'"):
+        solve(prepared, other, earlier=taught, with_baselines=False)
     kept = learn_from(earlier, prepared, rest, bets=HEAVY, keep=("ridge",))
     assert "ridge" not in kept.taught.next.changes
 
