@@ -28,7 +28,8 @@ LIBRARY = """api settings errors
 pool.schema pool.readers.read pool.files.storage pool.checks pool.labels pool.pair_lists
 representation.features_file representation.extract representation.space representation.fisher
 run.prepare run.solve run.results run.report batch.records batch.folder batch.information
-design.geometry design.criteria.base design.criteria.trace design.criteria.hedged design.criteria.determinant
+design.geometry design.criteria.base design.criteria.prior design.criteria.trace design.criteria.hedged
+design.criteria.determinant
 design.factors design.sets.feasible design.sets.limits design.result
 design.certificate design.solvers.newton design.solvers.frank_wolfe design.selection.sampling design.selection.swaps
 design.rules insight.explain insight.coverage insight.efficiency insight.concentration insight.length_share
