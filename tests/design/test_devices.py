@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from curation.design.certificate import certify
+from curation.design.criteria.determinant import Determinant
 from curation.design.criteria.hedged import Hedged
 from curation.design.criteria.trace import make_criterion
 from curation.design.rules import baselines, batch_information, forward_backward
@@ -126,6 +127,11 @@ def test_hedged_designs_and_baits_batches_stay_on_their_device() -> None:
     def work(device: str) -> Any:
         criterion, feasible = problem(device, "capped", 1.0, "plain")
         other = make_criterion(feasible.geometry, random_fisher(3, DIM), ridge=0.3)
+        mixed = Hedged(Hedged(criterion, other), Determinant(other.fisher, other.prior))
+        drawn = exact(mixed, feasible, newton(mixed, feasible, tol=1e-3).weights)
+        information = batch_information(feasible, drawn)
+        best_replacement(mixed, feasible, information, drawn.pairs, int(drawn.pairs[-1]), copies=drawn.copies)
+        label_equivalent(mixed, feasible.geometry, information, BUDGET, draws=0)
         design = newton(Hedged(criterion, other), feasible, tol=1e-3)
         forward_backward(*problem(device, "free", 1.0, "plain", pins=False))
         return design

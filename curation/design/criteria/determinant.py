@@ -21,6 +21,8 @@ from curation.design.geometry import Geometry
 class Determinant(Criterion):
     """f = det(Sigma + prior)^(-1/d). fisher: what explanations name directions by; f does not look at it."""
 
+    quick = True
+
     def value(self, information: Tensor) -> float:
         """f at an information matrix Sigma_D (d, d). Raises DesignError where S is singular."""
         return _value(cholesky(information + self.prior))

@@ -60,6 +60,7 @@ class Hedged(Criterion):
             )
         a, b = self.share, 1 - self.share
         object.__setattr__(self, "fisher", a * self.first.fisher + b * self.second.fisher)
+        object.__setattr__(self, "quick", self.first.quick and self.second.quick)
         object.__setattr__(self, "prior", a * self.first.prior + b * self.second.prior)
 
     def value(self, information: Tensor) -> float:

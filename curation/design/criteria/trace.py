@@ -21,6 +21,8 @@ from curation.design.geometry import Geometry
 class Trace(Criterion):
     """f = tr(M S^-1). Raises DesignError where the Fisher matrix M is zero."""
 
+    quick = True
+
     def __post_init__(self) -> None:
         _ = self.root
 

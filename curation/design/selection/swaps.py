@@ -19,6 +19,7 @@ from curation.design.sets.feasible import Feasible
 from curation.errors import DesignError
 
 CANDIDATES = 3000  # pairs that may enter, the batch's own beside
+FEW = 300  # the same where f must be evaluated for every exchange
 SECOND_START = 1000  # labels up to which a drawn batch is improved too (up to 50: eight), and the best is kept
 BLOCK_ENTRIES = 4_000_000  # swaps priced at once
 
@@ -57,7 +58,7 @@ def exact(criterion: Criterion, feasible: Feasible, weights: Tensor) -> Batch:
     starts += [_drawn(feasible, weights, seed) for seed in range(drawn)]
     for tally in starts:
         state = _State(criterion, feasible, tally)
-        candidates = _Candidates(feasible, weights)
+        candidates = _Candidates(feasible, weights, CANDIDATES if criterion.quick else FEW)
         if tally.too_far > SLACK:
             candidates.renew(state)
             if not _mended(state, candidates):
@@ -126,10 +127,10 @@ def _drawn(feasible: Feasible, weights: Tensor, seed: int) -> Tally:
 class _Candidates:
     """The pairs that may enter, with their vectors; renewed from a pass over the whole pool."""
 
-    def __init__(self, feasible: Feasible, weights: Tensor) -> None:
-        self.feasible = feasible
+    def __init__(self, feasible: Feasible, weights: Tensor, most: int) -> None:
+        self.feasible, self.most = feasible, most
         support = weights.nonzero().squeeze(1)
-        top = weights[support].topk(min(CANDIDATES, len(support))).indices
+        top = weights[support].topk(min(most, len(support))).indices
         self.support = support[top].cpu().numpy()
         self.pairs = np.zeros(0, dtype=np.int64)
 
@@ -139,7 +140,7 @@ class _Candidates:
         gain = state.point.falls(geometry, state.n)
         if self.feasible.blocked is not None:
             gain = gain.masked_fill(self.feasible.blocked, -torch.inf)
-        best = gain.topk(min(CANDIDATES, geometry.pairs)).indices.cpu().numpy()
+        best = gain.topk(min(self.most, geometry.pairs)).indices.cpu().numpy()
         chosen = np.unique(np.concatenate([self.support, best, np.array(list(state.tally.copies), dtype=np.int64)]))
         self.pairs = chosen
         self.vectors = geometry.vectors(chosen)
