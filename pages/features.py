@@ -13,6 +13,7 @@ from curation.health.checkup import design_sensitivity, feature_health
 from curation.health.finding import Finding
 from curation.health.sensitivity import Sensitivity
 from curation.pool.pair_lists import LocalPair
+from curation.representation.fisher.base import FISHERS
 from curation.run.results import Solved
 from curation.settings import DIM_MOST, TEMPERATURE_LEAST, TEMPERATURE_MOST
 from pages._findings import show_findings
@@ -122,14 +123,14 @@ def space_controls() -> None:
         kinds.index(view.pca),
         help="within: responses centred within their prompt, which cancels what the prompt alone explains.",
     )
-    fishers = ["auto", "reference", "empirical", "uniform"]
+    fishers = list(FISHERS.names())
     fisher = columns[2].selectbox(
         "Fisher", fishers, fishers.index(view.fisher), help="Whose probabilities weigh the directions."
     )
     normalize = columns[3].checkbox("L2-normalise", view.normalize)
     length = columns[4].checkbox("Length coordinate", view.length)
     temperature, per_token = view.temperature, view.per_token
-    if fisher == "empirical":
+    if FISHERS[fisher].tempered:
         left, right = st.columns([1, 3], vertical_alignment="bottom")
         temperature = left.number_input(
             "Temperature",
@@ -208,9 +209,10 @@ def figures() -> None:
     fit = "" if p.fit_r2 is None else f" The log-linear fit explains {p.fit_r2:.0%} of the centred log-probabilities."
     st.caption(f"Fisher {p.kind}: {escaped(p.reason)}{fit}")
     if measured is not None and float(np.median(measured)) < 2:
+        weighing = " or ".join(kind.name for kind in FISHERS if kind.needs_logprobs)
         st.info(
             "The reference's summed log-probabilities put nearly all mass on one candidate of a prompt, as they do for long texts; "
-            "they are shown beside every pair, but weigh no direction unless Fisher is set to reference or empirical.",
+            f"they are shown beside every pair, but weigh no direction unless Fisher is set to {weighing}.",
             icon=":material/info:",
         )
 

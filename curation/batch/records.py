@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 
 from curation import __version__
-from curation.batch.folder import FORMAT_VERSION, MANIFEST, BatchFolder, Record, guidelines_hash, write_batch
+from curation.batch.folder import FORMAT_VERSION, MANIFEST, BatchFolder, Record, guidelines_hash
 from curation.batch.presentation import swapped
+from curation.batch.writing import Contents, write_batch
 from curation.errors import BatchError
 from curation.insight.learning_rule import taught_identity
 from curation.pool.pair_lists import LocalPair
@@ -262,13 +263,26 @@ def save_batch(
     author: who solved it. guidelines: what annotators are told, a file of the folder whose sha256 the manifest names.
     Neither changes an id. Raises BatchError where `out` may not be written.
     """
+    identity = solved_identity(solved, pinned, excluded)
+    contents = batch_contents(solved, identity, out, pinned, excluded, author, guidelines)
+    return write_batch(out, contents, force=force, replaces=replaces)
+
+
+def batch_contents(
+    solved: Solved,
+    identity: str,
+    out: str | Path,
+    pinned: Pinned,
+    excluded: Sequence[LocalPair],
+    author: str | None,
+    guidelines: str | None,
+) -> Contents:
+    """What the batch folder of a solved design holds. identity: of `solved_identity`; the rest: as `save_batch`."""
     pool, geometry = solved.prepared.pool, solved.prepared.geometry
     chosen = pair_labels(pool, solved, solved.batch.pairs)
-    identity = solved_identity(solved, pinned, excluded)
     shown = batch_seed(identity, solved.settings.seed)
     support = (solved.design.weights > 0).nonzero().squeeze(1).cpu().numpy()
-    return write_batch(
-        out,
+    return Contents(
         manifest=_manifest(solved, identity, blinding_key(out, identity), pinned, excluded)
         | ({} if author is None else {"author": author})
         | ({} if guidelines is None else {"guidelines": guidelines_hash(guidelines)}),
@@ -287,8 +301,6 @@ def save_batch(
             "prior": solved.criterion.prior.cpu().numpy(),
         },
         guidelines=guidelines,
-        force=force,
-        replaces=replaces,
     )
 
 
@@ -377,7 +389,7 @@ def pair_probability(solved: Solved, pairs: np.ndarray) -> np.ndarray:
 
 def reference_effective(prepared: Prepared) -> np.ndarray | None:
     """Effective candidates (P,) under the softmax of the reference log-probabilities; None where any is unknown."""
-    from curation.representation.fisher import effective_candidates
+    from curation.representation.segments import effective_candidates
 
     table, offsets = prepared.table, prepared.geometry.offsets
     known = prepared.pool.reference_logprobs() if table.reference_logprob is None else table.reference_logprob

@@ -16,7 +16,7 @@ from curation.design.sets.uniform import uniform_design
 from curation.health.finding import Finding
 from curation.insight.concentration import background_sample, pair_table, share_by
 from curation.pool.schema import Pool
-from curation.representation.fisher import Probabilities
+from curation.representation.fisher.base import Probabilities
 
 EXAMPLES = 200  # ids listed with a finding
 NEAR = 0.01  # share of the median squared distance within prompts under which two responses are the same

@@ -171,7 +171,8 @@ def solve(
     `settings` asks for a first part of it.
     Raises DesignError with the constraint's name and amount where the budget cannot be spent as asked.
     """
-    from curation.design.rules import baselines, batch_information
+    from curation.design.rules.compare import baselines
+    from curation.design.selection.drawn import batch_information
     from curation.design.selection.sampling import with_overlap
     from curation.insight.explain import explain
     from curation.insight.length_share import length_share

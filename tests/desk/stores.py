@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from curation.errors import CurationError
+from curation.review.store.batches import NewBatch
 from curation.review.store.store import Store, open_store
 
 
@@ -56,7 +57,7 @@ BATCH, POOL = "b" * 16, "p" * 16
 
 def fill(store: Store, batch_id: str = BATCH) -> Store:
     store.record_pool(POOL, "pool", "/data/pool.jsonl")
-    store.record_batch(
+    batch = NewBatch(
         batch_id,
         folder="/out/batch",
         pool_fingerprint=POOL,
@@ -66,8 +67,8 @@ def fill(store: Store, batch_id: str = BATCH) -> Store:
         objective=1.5,
         lower_bound=1.25,
         realised=1.75,
-        who="ana",
     )
+    store.record_batch(batch, who="ana")
     return store
 
 

@@ -19,6 +19,7 @@ from curation.exchange.send import export_batch, export_signed, export_trl
 from curation.review import signoff
 from curation.review.register import binding_of, check_recorded, decide_from_file, record_batch
 from curation.review.signoff import sign_batch, verify_batch
+from curation.review.store.batches import NewBatch
 from curation.review.store.store import Store, open_store
 from tests.desk.signing import batch_id, edit, pairs
 
@@ -65,10 +66,11 @@ def test_a_file_that_another_batch_was_exported_to_is_a_note(desk: Any, tmp_path
     sign_batch(folder, who="cat", store=store)
     export_signed(folder, to="csv", out=tmp_path / "t.csv", who="cat", store=store)
     store.record_pool("other", "other")
-    store.record_batch(
+    other = NewBatch(
         "other", folder=tmp_path, pool_fingerprint="other", features_fingerprint="f", budget=1.0, settings={},
-        objective=None, lower_bound=None, realised=None, who="ana",
+        objective=None, lower_bound=None, realised=None,
     )  # fmt: skip
+    store.record_batch(other, who="ana")
     (tmp_path / "t.csv").write_text("of another batch")
     store.record_export(
         "other", format="csv", file=tmp_path / "t.csv", sha256="0" * 64, rows=1, left_out={}, signed=False, who="ana"
