@@ -21,7 +21,7 @@ from curation.representation.features_file import FeatureTable
 from curation.run.prepare import prepare
 from curation.run.results import Earlier, Prepared
 from curation.run.solve import design_problem, run_solver, select_batch
-from curation.settings import DesignSettings
+from curation.settings import DesignSettings, preparing
 
 
 class Drawer:
@@ -45,16 +45,14 @@ class Drawer:
         if pool is not self.pool:
             self.pool, self.prepared = pool, {}
         settings = rule.settings
-        key = (rule.table, rule.space, settings.fisher, settings.temperature, settings.per_token)
+        key = (rule.table, rule.space, *preparing(settings).values())
         if key not in self.prepared:
             self.prepared[key] = prepare(
                 pool,
                 tables[rule.table],
                 space=rule.space,
-                fisher=settings.fisher,
-                temperature=settings.temperature,
-                per_token=settings.per_token,
                 device="cpu",
+                **preparing(settings),
             )
         prepared = self.prepared[key]
         return [_batches(prepared, replace(settings, budget=budget), rule, seeds, known) for budget in budgets]

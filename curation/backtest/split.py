@@ -7,7 +7,7 @@ and fitted by the same learner; the other half, which no batch saw, says what ea
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Literal, Protocol
 
 import numpy as np
@@ -25,7 +25,7 @@ from curation.pool.schema import Pool
 from curation.representation.features_file import FeatureTable
 from curation.representation.segments import centre_within
 from curation.representation.space import fit_space
-from curation.settings import PRESETS, DesignSettings, SpaceSettings
+from curation.settings import PRESETS, DesignSettings, SpaceSettings, without_limits
 
 Array = NDArray[np.float64]
 
@@ -353,6 +353,6 @@ def stack(plan: Plan, results: Sequence[SeedResult]) -> Outcome:
 def standard_rules(space: SpaceSettings, settings: DesignSettings) -> tuple[Rule, ...]:
     """The chosen design, its paper variant and every simple rule, under the same constraints."""
     hgm = PRESETS["hgm"]
-    published = replace(hgm.design(settings), per_prompt=None, generator_share=None, max_length_difference=None)
+    published = without_limits(hgm.design(settings))
     rules = [Rule("design", "design", space, settings), Rule("paper", "design", hgm.space(space), published)]
     return (*rules, *(Rule(rule.name, rule.name, space, settings) for rule in RULES))

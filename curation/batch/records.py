@@ -21,6 +21,7 @@ from curation import __version__
 from curation.batch.folder import FORMAT_VERSION, MANIFEST, BatchFolder, Record, guidelines_hash
 from curation.batch.presentation import swapped
 from curation.batch.writing import Contents, write_batch
+from curation.declared import from_file, in_id
 from curation.errors import BatchError
 from curation.insight.learning_rule import taught_identity
 from curation.pool.pair_lists import LocalPair
@@ -28,14 +29,7 @@ from curation.pool.schema import Pool, pair_id
 from curation.run.report import report
 from curation.run.results import Prepared, Solved
 from curation.run.solve import Pinned
-
-LATER = {
-    "temperature": 1.0,
-    "per_token": True,
-    "max_length_difference": None,
-    "prior_power": 0.0,
-    "criterion": "trace",
-}  # settings that came later; at their defaults they change no id
+from curation.settings import DesignSettings, SpaceSettings
 
 
 def reference_probabilities(logprob: np.ndarray, offsets: np.ndarray) -> np.ndarray:
@@ -88,12 +82,11 @@ def _identity(
     taught: list[Any] | None,
     pilot_of: float | None,
 ) -> str:
-    plain = {**settings, "device": None}
     content = [
         pool,
         features,
-        space,
-        {name: value for name, value in plain.items() if name not in LATER or value != LATER[name]},
+        in_id(SpaceSettings, space),
+        in_id(DesignSettings, settings),
         overlap,
         pinned,
         excluded,
@@ -111,18 +104,12 @@ def folder_identity(manifest: Mapping[str, Any], records: Sequence[Record]) -> s
 
     Raises KeyError, TypeError or ValueError for a manifest that lacks what an id is made of.
     """
-    settings, learnt, pilot = dict(manifest["settings"]), manifest.get("learnt"), manifest.get("pilot")
-    if settings["max_labels_per_pair"] == "inf":
-        settings["max_labels_per_pair"] = math.inf
-    settings["quotas"] = [
-        [name, *(math.inf if end == "inf" else end for end in ends)] for name, *ends in settings["quotas"]
-    ]
-    previous = manifest.get("previous")
+    learnt, pilot, previous = (manifest.get(name) for name in ("learnt", "pilot", "previous"))
     return _identity(
         pool=manifest["pool"]["fingerprint"],
         features=manifest["features"]["fingerprint"],
         space={name: value for name, value in manifest["space"].items() if name != "fingerprint"},
-        settings=settings,
+        settings=from_file(DesignSettings, manifest["settings"]),
         overlap=manifest["overlap_labels"],
         pinned=manifest["pinned"],
         held=manifest.get("pinned_labels"),

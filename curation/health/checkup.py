@@ -15,7 +15,7 @@ from curation.representation.fisher.base import FISHERS
 from curation.run.prepare import prepare
 from curation.run.results import Prepared
 from curation.run.solve import design_problem, run_solver
-from curation.settings import DEFAULT_DESIGN, DEFAULT_SPACE, DesignSettings, SpaceSettings, default_budget
+from curation.settings import DEFAULT_DESIGN, DEFAULT_SPACE, DesignSettings, SpaceSettings, default_budget, preparing
 
 if TYPE_CHECKING:
     from curation.design.result import Design
@@ -34,7 +34,7 @@ def design_health(
 ) -> list[Finding]:
     """Findings about a pool's features and a design on them, its sensitivity included; `design` gives no budget."""
     settings = replace(design, budget=min(budget or default_budget(len(pool.prompts)), pool.n_pairs))
-    prepared = prepare(pool, features, space=space, fisher=settings.fisher)
+    prepared = prepare(pool, features, space=space, **preparing(settings))
     return [*feature_health(prepared, settings), *filter(None, [design_sensitivity(prepared, settings).finding()])]
 
 
@@ -97,9 +97,6 @@ def design_sensitivity(
     for name, shape, wanted in changes:
         other = prepared
         if shape != space or wanted.fisher != used:
-            other = prepare(
-                prepared.pool, prepared.table, space=shape, fisher=wanted.fisher, temperature=settings.temperature,
-                per_token=settings.per_token, device=prepared.device,
-            )  # fmt: skip
+            other = prepare(prepared.pool, prepared.table, space=shape, device=prepared.device, **preparing(wanted))
         variants.append(Variant(name, *design_problem(other, wanted, pinned=pinned, excluded=excluded)))
     return sensitivity(variants, progress=progress)

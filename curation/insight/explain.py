@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from curation.design.criteria.base import Criterion
 from curation.design.result import Design
 from curation.design.selection.tally import Tally
 from curation.design.sets.feasible import Feasible
-from curation.design.sets.prices import prices
+from curation.design.sets.thresholds import multipliers_at
 from curation.design.sets.uniform import uniform_design
 
 NAMED = 3  # directions named for a pair
@@ -74,7 +75,7 @@ def scores(
     geometry = feasible.geometry
     values = geometry.quadratic(criterion.at(geometry.information(design.weights)).root)
     average = float(values @ design.weights)
-    threshold = prices(feasible, design.weights, values).threshold(feasible)
+    threshold = multipliers_at(feasible, design.weights, values).threshold(feasible)
     chosen = torch.as_tensor(np.asarray(pairs, dtype=np.int64), device=geometry.device)
     q = values[chosen]
     limit = threshold[chosen]
@@ -135,17 +136,19 @@ def best_replacement(
     dropped: int,
     *,
     copies: np.ndarray | None = None,
+    closed: Sequence[int] = (),
 ) -> Replacement | None:
     """The admissible pair by which f falls most once one label of `dropped` is gone, or None.
 
-    Admissible: not in the batch, not excluded, and every constraint has room for it once the pair is gone; of the
-    dropped pair's own prompt where totals are fixed (balanced).
+    Admissible: not in the batch, not excluded nor `closed` (pair numbers), and every constraint has room for it once
+    the pair is gone; of the dropped pair's own prompt where totals are fixed (balanced).
     """
     geometry, n = feasible.geometry, feasible.labels
     before = criterion.value(batch_information)
     z = geometry.vectors(np.array([dropped]))
     point = criterion.at(batch_information - z.T @ z / n)
     open_pairs = _admissible(feasible, batch_pairs, dropped, copies)
+    open_pairs[torch.as_tensor(closed, dtype=torch.int64, device=open_pairs.device)] = False
     if not bool(open_pairs.any()):
         return None
     gain = point.falls(geometry, n, open_pairs)
@@ -165,7 +168,7 @@ def _admissible(feasible: Feasible, batch_pairs: np.ndarray, dropped: int, copie
         tally.add(dropped, -1)
     room = tally.open_pairs()
     room[torch.as_tensor(batch_pairs, device=room.device)] = False
-    if feasible.spread == "balanced":
+    if feasible.spread.fixes:
         geometry = feasible.geometry
         own = int(geometry.prompt_of(np.array([dropped]))[0])
         inside = torch.zeros_like(room)

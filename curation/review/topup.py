@@ -29,7 +29,7 @@ from curation.run.prepare import prepare
 from curation.run.results import Earlier
 from curation.run.solve import Pinned, pair_numbers, solve
 from curation.run.taught import learn_from
-from curation.settings import DesignSettings, kept_design, kept_space
+from curation.settings import DesignSettings, kept_design, kept_space, preparing
 
 if TYPE_CHECKING:
     from curation.insight.explain import Replacement
@@ -142,16 +142,11 @@ def replacement_in(
 
     geometry, feasible = solved.prepared.geometry, solved.feasible
     closed = pair_numbers(geometry, sorted(excluded_pairs(batch)))
-    if closed:
-        blocked = torch.zeros(geometry.pairs, dtype=torch.bool, device=geometry.device)
-        blocked[torch.as_tensor(closed, device=geometry.device)] = True
-        both = blocked if feasible.blocked is None else blocked | feasible.blocked
-        feasible = replace(feasible, blocked=both, memory=dict(feasible.memory))
     information = geometry.information_of(
         torch.as_tensor(pairs, device=geometry.device),
         torch.as_tensor(copies / feasible.labels, dtype=torch.float64, device=geometry.device),
     )
-    return best_replacement(solved.criterion, feasible, information, pairs, dropped, copies=copies)
+    return best_replacement(solved.criterion, feasible, information, pairs, dropped, copies=copies, closed=closed)
 
 
 def _read(folder: str | Path, store: Store) -> tuple[BatchFolder, Standing]:
@@ -183,10 +178,7 @@ def _solve_again(
     settings = settings_of(manifest)
     fitted = Space.load(batch.path / SPACE)
     if prepared is None or prepared.space.fingerprint != fitted.fingerprint:
-        prepared = prepare(
-            pool, features, space=kept_space(manifest["space"]),
-            fisher=settings.fisher, temperature=settings.temperature, per_token=settings.per_token, fitted=fitted,
-        )  # fmt: skip
+        prepared = prepare(pool, features, space=kept_space(manifest["space"]), fitted=fitted, **preparing(settings))
     if prepared.table.fingerprint != manifest["features"]["fingerprint"]:
         raise BatchError(
             f"batch {batch.batch_id} was made with features {manifest['features']['fingerprint']}, these are "

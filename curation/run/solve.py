@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from curation.errors import DesignError
 from curation.pool.pair_lists import LocalPair
 from curation.run.constraints import pool_limits
-from curation.settings import OVERLAP_MOST, DesignSettings
+from curation.setting_rules import OVERLAP_MOST
+from curation.settings import DesignSettings
 
 if TYPE_CHECKING:
     import torch

@@ -47,7 +47,7 @@ def with_factors(case: Case, seed: int) -> tuple[Case, np.ndarray]:
     factor = factors_of(case.geometry, seed)
     geometry = case.geometry.with_factor(factor)
     criterion = make_criterion(geometry, case.criterion.fisher, ridge=0.1)
-    feasible = replace(case.feasible, geometry=geometry, memory={})
+    feasible = replace(case.feasible, geometry=geometry)
     z = explicit_vectors(geometry) * np.sqrt(factor)[:, None]
     return replace(case, geometry=geometry, criterion=criterion, feasible=feasible), z
 
@@ -139,7 +139,7 @@ def test_passes_in_float32_end_at_the_same_design():
     case, _ = with_factors(random_case(1, "balanced", 1.0, prompts=12), 1)
     double = newton(case.criterion, case.feasible, tol=1e-7)
     case.geometry.single = True
-    single = newton(case.criterion, replace(case.feasible, memory={}), tol=1e-7)
+    single = newton(case.criterion, replace(case.feasible), tol=1e-7)
     assert single.certificate.objective == pytest.approx(double.certificate.objective, rel=1e-6)
     assert single.certificate.gap <= 1e-7
 
@@ -149,7 +149,7 @@ def test_a_factor_alike_for_all_changes_no_design():
     geometry = case.geometry.with_factor(np.full(case.geometry.pairs, 0.25))
     criterion = make_criterion(geometry, case.criterion.fisher, ridge=0.1)
     one = newton(case.criterion, case.feasible, tol=1e-9).certificate.objective
-    other = newton(criterion, replace(case.feasible, geometry=geometry, memory={}), tol=1e-9).certificate.objective
+    other = newton(criterion, replace(case.feasible, geometry=geometry), tol=1e-9).certificate.objective
     assert other == pytest.approx(4 * one, rel=1e-8)
 
 
@@ -223,7 +223,7 @@ def test_ceilings_count_factors_and_the_farthest_rule_does_not():
     assert told.ceiling[0] == pytest.approx(np.sort((z @ top) ** 2)[-5:].sum() / 5)
     p = np.ones(len(case.geometry.features))
     far = farthest.weights(Problem(case.criterion, case.feasible, p))
-    plain = replace(case.feasible, geometry=case.geometry.plain, memory={})
+    plain = replace(case.feasible, geometry=case.geometry.plain)
     assert torch.equal(far, farthest.weights(Problem(case.criterion, plain, p)))
 
 

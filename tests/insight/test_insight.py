@@ -77,9 +77,9 @@ def test_best_replacement_beats_every_other_admissible_pair(case):
     tried = {}
     for pair in set(range(case.geometry.pairs)) - set(case.batch.pairs.tolist()):
         prompt = case.geometry.prompt_of(np.array([pair]))[0]
-        if case.feasible.spread == "balanced" and prompt != own:
+        if case.feasible.spread.name == "balanced" and prompt != own:
             continue
-        if case.feasible.spread == "capped" and used[prompt] + 1 > case.feasible.prompt_labels[prompt]:
+        if case.feasible.spread.name == "capped" and used[prompt] + 1 > case.feasible.prompt_labels[prompt]:
             continue
         tried[pair] = case.without(dropped, pair)
     assert found is not None

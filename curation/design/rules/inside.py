@@ -11,6 +11,7 @@ from torch import Tensor
 from curation.design.sets.allotment import water_fill
 from curation.design.sets.feasible import Feasible
 from curation.design.sets.linear import maximise
+from curation.design.sets.spreads import SPREADS
 
 
 def choose_inside(feasible: Feasible, values: Tensor) -> Tensor:
@@ -24,15 +25,13 @@ def even_totals(feasible: Feasible) -> Feasible:
 
     Where sums overlap such totals may not exist; the rules then choose over the whole set.
     """
-    if feasible.spread == "balanced" or not feasible.laminar:
+    if feasible.spread.fixes or not feasible.laminar:
         return feasible
     geometry = feasible.geometry
     ones = torch.ones(geometry.pairs, dtype=torch.float64, device=geometry.device)
-    price = feasible.spend(ones)
-    if feasible.blocked is not None:
-        price = price.masked_fill(feasible.blocked, 0.0)
+    cost = feasible.spend(ones).masked_fill(feasible.blocked, 0.0)
     owner = torch.arange(geometry.prompts, device=geometry.device).repeat_interleave(geometry.pair_counts_tensor)
-    supply = torch.zeros(geometry.prompts, dtype=torch.float64, device=geometry.device).index_add_(0, owner, price)
+    supply = torch.zeros(geometry.prompts, dtype=torch.float64, device=geometry.device).index_add_(0, owner, cost)
     capacity = torch.where(supply > 0, supply * feasible.upper, torch.zeros_like(supply))
     high = torch.minimum(capacity, feasible.totals).cpu().numpy()
     totals, block = np.zeros(geometry.prompts), feasible.block.cpu().numpy()
@@ -41,4 +40,4 @@ def even_totals(feasible: Feasible) -> Feasible:
         if total > 0:
             weights = geometry.prompt_weights[inside]
             totals[inside] = water_fill(weights, np.zeros(len(inside)), high[inside], total)
-    return replace(feasible, spread="balanced", totals=torch.as_tensor(totals, device=geometry.device), memory={})
+    return replace(feasible, spread=SPREADS["balanced"], totals=torch.as_tensor(totals, device=geometry.device))

@@ -61,7 +61,7 @@ def sequential(
     geometry, n = feasible.geometry, feasible.labels
     weights = uniform_design(feasible)
     tally = Tally(feasible, weights)
-    if feasible.spread == "balanced" and feasible.price is None:
+    if feasible.spread.fixes and feasible.counted:
         drawn = sample(feasible, weights, seed=seed)
         tally.prompt_high = np.bincount(
             geometry.prompt_of(drawn.pairs), weights=drawn.copies, minlength=geometry.prompts
@@ -73,9 +73,9 @@ def sequential(
     gains = gain(criterion, geometry, n, inverse)
     leverage = geometry.quadratic(torch.linalg.cholesky(inverse))
     room = tally.open_pairs()
-    while feasible.price is not None or tally.labels < (labels or round(n)):
+    while not feasible.counted or tally.labels < (labels or round(n)):
         worth = gains.of(leverage)
-        if tally.cost is not None:
+        if not feasible.counted:
             worth = worth / tally.cost
         best = int(worth.masked_fill(~room, -math.inf).argmax())
         if not bool(room[best]):

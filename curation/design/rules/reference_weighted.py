@@ -25,12 +25,10 @@ def weights(problem: Problem) -> Tensor:
 def _proportional(even: Feasible, rates: Tensor) -> Tensor:
     """Weights proportional to rates inside each prompt's total, clipped at the bound."""
     geometry = even.geometry
-    if even.blocked is not None:
-        rates = rates.masked_fill(even.blocked, 0.0)
+    rates = rates.masked_fill(even.blocked, 0.0)
     rates = rates.clamp_min(1e-12 * float(rates.max()))  # every pair stays possible, so that totals can be met
-    if even.blocked is not None:
-        rates = rates.masked_fill(even.blocked, 0.0)
-    if not even.laminar or even.price is not None:
+    rates = rates.masked_fill(even.blocked, 0.0)
+    if not even.laminar or not even.counted:
         return nearest(even, rates * (even.remaining / float(even.spend(rates).sum())))
     owner = torch.arange(geometry.prompts, device=rates.device).repeat_interleave(geometry.pair_counts_tensor)
     sums = torch.zeros(geometry.prompts, dtype=torch.float64, device=rates.device).index_add_(0, owner, rates)
