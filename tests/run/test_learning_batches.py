@@ -17,6 +17,7 @@ from curation.batch.folder import read_batch
 from curation.batch.presentation import decode_side, sheet_original
 from curation.batch.records import solved_identity
 from curation.cli.app import main
+from curation.declared import setting
 from curation.errors import DesignError
 from curation.exchange.receive import import_labels
 from curation.exchange.send import export_batch
@@ -39,7 +40,7 @@ SETTINGS = DesignSettings(budget=180, ridge=0.1, prior_power=0.0, spread="capped
 class Determined(DesignSettings):
     """Settings of another criterion."""
 
-    criterion: str = "determinant"
+    criterion: str = setting("determinant", help="What the design minimises.", group="solving", since="0.3.0")
 
 
 @pytest.fixture(scope="module")

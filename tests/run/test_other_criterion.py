@@ -16,6 +16,7 @@ import curation.design.criteria as folder_of_criteria
 from curation.batch.folder import BatchFolder, read_batch, read_criterion, read_selected
 from curation.batch.information import information_of, valued
 from curation.batch.records import check_ids, save_batch
+from curation.declared import setting
 from curation.design.certificate import certify
 from curation.design.criteria.base import CRITERIA
 from curation.errors import BatchError, DesignError
@@ -33,7 +34,7 @@ from tests.desk.going_on import BASE
 class Asked(DesignSettings):
     """Settings that name their criterion."""
 
-    criterion: str = "determinant"
+    criterion: str = setting("determinant", help="What the design minimises.", group="solving", since="0.3.0")
 
 
 def asked(**changes: Any) -> Asked:
