@@ -43,7 +43,7 @@ def criterion_kind(settings: DesignSettings) -> Kind:
     """The criterion that the design minimises. Raises DesignError, with the names there are."""
     from curation.design.criteria.base import CRITERIA
 
-    return CRITERIA[getattr(settings, "criterion", "trace")]
+    return CRITERIA[settings.criterion]
 
 
 def design_problem(
