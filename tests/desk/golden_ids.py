@@ -36,7 +36,13 @@ SETTINGS = (
     "generator_share max_length_difference cost solver tol select seed device"
 ).split()
 SPACE = "dim normalize pca length".split()
-OMITTED = {"temperature": 1.0, "per_token": True, "max_length_difference": None, "prior_power": 0.0}
+OMITTED = {
+    "temperature": 1.0,
+    "per_token": True,
+    "max_length_difference": None,
+    "prior_power": 0.0,
+    "criterion": "trace",
+}
 STATED = [["0123456789abcdef", 1]]
 
 EMPIRICAL = ("--fisher", "empirical")

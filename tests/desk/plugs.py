@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from curation import declared
 from curation.registry import Registry
 
 MAIN = """
@@ -30,14 +31,20 @@ def added(registry: Registry[Any], folder: Path) -> Iterator[None]:
     package = import_module(registry.package)
     names = [path.stem for path in folder.glob("*.py")]
     with mock.patch.object(package, "__path__", [*package.__path__, str(folder)]):
-        registry.forget()
+        forget(registry)
         try:
             yield
         finally:
-            registry.forget()
+            forget(registry)
             for name in names:
                 sys.modules.pop(f"{registry.package}.{name}", None)
                 vars(package).pop(name, None)
+
+
+def forget(registry: Registry[Any]) -> None:
+    """Nothing is remembered of the plugs there were."""
+    registry.forget()
+    declared._model.cache_clear()  # whose names are among the types of kept settings
 
 
 def command(registry: Registry[Any], folder: Path, *arguments: object, status: int = 0) -> str:
