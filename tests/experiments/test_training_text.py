@@ -104,9 +104,8 @@ def test_the_dialogue_experiment_gives_its_features_the_prompts_that_it_trains_o
         raise Enough
 
     monkeypatch.setattr(hh, "features_of", features)
-    settings = replace(
-        hh.test_settings(), prompts=0, eval_prompts=4, judged=0.1, sft=Training(1, 1e-3, 32, max_steps=1)
-    )
+    small = hh.test_settings()
+    settings = replace(small, prompts=0, eval_prompts=4, judged=0.1, sft=replace(small.sft, max_steps=1))
     with pytest.raises(Enough):
         hh.run_hh(load_pool(demo_pool()), settings, tmp_path, judge=lambda matches: [0.5 for _ in matches])
     table, pool = seen["table"], seen["pool"]

@@ -174,3 +174,27 @@ def test_parts_cut_otherwise_are_not_taken_for_parts_of_this_run(
     assert done.reused_shards == 0
     extract(prompts, responses, ids, **{**options, "out": tmp_path / "whole.parquet"})  # type: ignore[arg-type]
     assert (tmp_path / "f.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+
+
+def test_what_a_pool_carries_beyond_text_is_read_or_told(tmp_path: Path) -> None:
+    """A tool call is part of the answer that is read; an answer of several turns is told."""
+    from curation.run.prepare import load_pool, make_features
+
+    model = save_model(tmp_path / "m", "gpt2")
+    call = {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "boil", "arguments": {"egg": 8}}}]}
+    nothing = {"role": "assistant", "content": "No."}
+    turns = [nothing, {"role": "user", "content": "Why?"}, nothing]
+    rows = [
+        {"prompt": [{"role": "user", "content": "Hi"}], "chosen": [call], "rejected": [nothing]},
+        {"prompt": [{"role": "user", "content": "Hello"}], "chosen": turns, "rejected": [nothing]},
+    ]
+    for name, kept in (("one", rows[:1]), ("two", rows)):
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        pool = load_pool(path).pool
+        made = make_features(pool, tmp_path / f"{name}.parquet", model=str(model), device="cpu")
+        assert any("1 responses are conversations" in note for note in made["notes"]) == (name == "two")
+    table = extract_module.read_features(tmp_path / "two.parquet", pool.ids())
+    texts = [response.text for response in pool.prompts[0].responses]
+    assert any("boil" in text for text in texts)
+    assert table.n_tokens[next(k for k, text in enumerate(texts) if "boil" in text)] > 5
