@@ -188,7 +188,7 @@ def _locate(name: str, *, code: bool = False) -> tuple[Path, str]:
     if path.suffix.lower() == ".gguf" and not path.is_dir():
         raise RepresentationError(_gguf(name))
     if path.is_dir():
-        return path, _folder_revision(path)
+        return path, folder_revision(path)
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1 or path.exists():
         raise RepresentationError(
             f"model folder {name} does not exist; give a folder, a hub name such as gpt2, or fit."
@@ -280,7 +280,7 @@ def _max_tokens(config: Any, tokenizer: Any) -> int | None:
     return min(limits) if limits else None
 
 
-def _folder_revision(folder: Path) -> str:
+def folder_revision(folder: Path) -> str:
     """16 hex digits over the names and contents of the configuration, tokenizer and weights."""
     digest = hashlib.sha256()
     for path in sorted({path for pattern in _HASHED for path in folder.glob(pattern)}):
