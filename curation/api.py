@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from curation.batch.folder import BatchFolder, read_batch
 from curation.batch.records import audit_records, save_batch
@@ -210,18 +210,18 @@ class Batch:
         return pd.DataFrame(self.folder.records)
 
     def export(self, tool: str, out: str | Path, *, unsigned: bool = False, **options: Any) -> dict[str, Any]:
-        """Write the approved pairs for label-studio, argilla, csv, parquet or jsonl; counts what is left out.
+        """Write the approved pairs for an annotation tool, as `export --to` names it; counts what is left out.
 
         unsigned: of a batch that nobody signed, marked as such. options: as `exchange.send.export_batch`. Raises
         ExportError where nothing is approved, SignatureError where a signed batch is not as it was signed.
         """
-        from curation.exchange.export import FORMATS
         from curation.exchange.send import export_batch, export_signed
+        from curation.exchange.tools.base import TOOLS
 
-        if tool not in FORMATS:
-            raise ExportError(f"there is no format {tool!r:.60}; ask for {', '.join(FORMATS)}.")
+        if tool not in TOOLS:
+            raise ExportError(f"there is no format {tool!r:.60}; ask for {', '.join(TOOLS.names())}.")
         send = export_batch if unsigned else export_signed
-        return send(self.folder.path, to=cast(Any, tool), out=out, **options)
+        return send(self.folder.path, to=tool, out=out, **options)
 
 
 def open_batch(folder: str | Path) -> Batch:

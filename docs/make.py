@@ -25,7 +25,7 @@ NOTE = "Written by `python docs/make.py` from the code; do not edit."
 BLOCK = re.compile(r"(<!-- made: (\w+) -->\n).*?(<!-- /made -->)", re.DOTALL)
 # What somebody who embeds Pairwright may call, in the order of the work; everything else is the house's own.
 LIBRARY = """api settings errors
-pool.schema pool.readers.read pool.files.storage pool.checks pool.labels pool.pair_lists
+pool.schema pool.readers.read pool.readers.base pool.files.storage pool.checks pool.labels pool.pair_lists
 representation.features_file representation.extract representation.space representation.fisher
 run.prepare run.solve run.results run.report batch.records batch.folder batch.information
 design.geometry design.criteria.base design.criteria.trace design.criteria.hedged design.criteria.determinant
@@ -35,7 +35,7 @@ design.rules insight.explain insight.coverage insight.efficiency insight.concent
 health.sensitivity health.finding health.texts health.features health.checkup backtest.worth
 review.store.store review.store.decisions review.store.records review.store.roles
 review.register review.topup review.again review.earlier review.signoff review.settling
-exchange.send exchange.receive exchange.second_rater exchange.export exchange.incoming exchange.trl
+exchange.send exchange.receive exchange.second_rater exchange.export exchange.incoming exchange.tools.base exchange.trl
 exchange.training_files backtest.run backtest.split backtest.report insight.learning insight.learning_result"""
 EXAMPLE = """```python
 import pairwright as pw

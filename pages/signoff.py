@@ -11,9 +11,9 @@ from curation.batch.answers import Answers
 from curation.batch.presentation import Order
 from curation.dashboard.places import save_upload
 from curation.exchange.assignment import parse_annotators
-from curation.exchange.export import Format
 from curation.exchange.receive import import_labels, label_report
 from curation.exchange.send import export_batch, export_signed, export_trl
+from curation.exchange.tools.base import TOOLS
 from curation.insight.length_share import sentence_of_batch
 from curation.pool.labels import people_only
 from curation.review.findings import batch_warnings
@@ -31,13 +31,6 @@ from pages._widgets import batch_choice, escaped
 
 PAGE = {"section": "Batch", "rank": 2, "title": "Sign-off", "icon": ":material/verified:"}
 
-FORMATS: dict[str, tuple[Format, str]] = {
-    "Label Studio": ("label-studio", "json"),
-    "Argilla": ("argilla", "json"),
-    "CSV": ("csv", "csv"),
-    "Parquet": ("parquet", "parquet"),
-    "JSON Lines": ("jsonl", "jsonl"),
-}
 ORDERS: dict[str, Order] = {
     "random (seeded)": "random",
     "both orders (every pair twice)": "both",
@@ -235,7 +228,8 @@ verdict = guarded(lambda: verify_batch(folder, store=store)) if signature is not
 signing(folder, verdict, ready=all(check.holds for check in checks if check.required), taken=taken)
 st.subheader("Export the approved pairs")
 left, middle, asked, right = st.columns([1, 1.3, 1.5, 1], vertical_alignment="bottom")
-kind = left.selectbox("Format", list(FORMATS), key="export_format")
+tools = {tool.title: tool for tool in TOOLS}
+tool = tools[left.selectbox("Format", list(tools), key="export_format")]
 order = middle.selectbox("Which response stands on the left", list(ORDERS), key="export_order")
 answers = ANSWERS[
     asked.selectbox(
@@ -259,16 +253,15 @@ if right.button(
     key="export",
     width="stretch",
 ):
-    to, suffix = FORMATS[kind]
     marks = f"{'' if answers == 'binary' else '-graded'}{'' if signed else '-unsigned'}"
-    target = workspace() / "exports" / f"{batch.batch_id}-{to}{marks}.{suffix}"
+    target = workspace() / "exports" / f"{batch.batch_id}-{tool.name}{marks}.{tool.suffix}"
     guarded(lambda: store.require(reviewer(), "reviewer"))
     target.parent.mkdir(parents=True, exist_ok=True)
     send = export_signed if signed else export_batch
     given = guarded(lambda: parse_annotators(people) if people.strip() else ())
     result = guarded(
         lambda: send(
-            folder, to=to, out=target, order=ORDERS[order], answers=answers, force=True, annotators=given, who=reviewer(),
+            folder, to=tool.name, out=target, order=ORDERS[order], answers=answers, force=True, annotators=given, who=reviewer(),
             store=store,
         )
     )  # fmt: skip

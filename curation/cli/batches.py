@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import Annotated, Any
 
 import typer
 
 from curation.cli.kinds import EXPORT
 from curation.cli.options import (
+    TRAINING,
     AnswersChoice,
     ExportChoice,
     FeaturesOpt,
@@ -21,9 +22,7 @@ from curation.cli.options import (
 )
 from curation.cli.output import emit
 from curation.cli.writes import Writes
-
-if TYPE_CHECKING:
-    from curation.exchange.export import Format
+from curation.exchange.tools.base import AUTO
 
 
 def register(app: typer.Typer) -> None:
@@ -91,7 +90,7 @@ def export(
     from curation.exchange.assignment import parse_annotators
     from curation.exchange.send import export_batch, export_signed, export_trl
 
-    if to is ExportChoice.trl:
+    if to.value == TRAINING:
         if answers is not AnswersChoice.binary:
             raise typer.BadParameter(
                 "training rows hold whatever strength the labels have; leave it out", param_hint="--answers"
@@ -103,7 +102,7 @@ def export(
         if ties or card or push:
             raise typer.BadParameter("they are of training rows; use --to trl", param_hint="--ties, --card, --push")
         wanted: dict[str, Any] = {
-            "to": cast("Format", to.value), "out": out, "order": order.value, "answers": answers.value, "force": force,
+            "to": to.value, "out": out, "order": order.value, "answers": answers.value, "force": force,
             "who": who, "annotators": parse_annotators(annotators) if annotators else (),
         }  # fmt: skip
         result = export_batch(folder, **wanted) if unsigned else export_signed(folder, **wanted, trusted=public_key)
@@ -118,7 +117,7 @@ def export(
 def import_labels(
     folder: Annotated[Path, typer.Argument(help="Batch folder.")],
     file: Annotated[Path, typer.Argument(help="What the annotation tool exported.")],
-    kind: Annotated[LabelChoice, typer.Option("--from", help="Format; auto looks at the file.")] = LabelChoice.auto,
+    kind: Annotated[LabelChoice, typer.Option("--from", help="Format; auto looks at the file.")] = AUTO,  # type: ignore[assignment]
     annotator: Annotated[str | None, typer.Option(help="Whose the answers are that name nobody.")] = None,
     who: Annotated[str, typer.Option("--as", help="Who imports.")] = "command line",
     as_json: JsonOpt = False,

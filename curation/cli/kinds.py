@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import csv
 import glob
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from curation.errors import OutputError
+from curation.exchange.tools.base import TOOLS, Content, Recognised, Tool, begins, object_with
 from curation.system.outputs import check_place, is_batch
 
-Recognised = Callable[[Path], bool]
-_DECODES = {"pair_id", "batch_id", "left_id", "right_id"}
-_TABLE = _DECODES | {
-    "copy", "prompt", "left", "right", "signed", "manifest_hash", "audit_head", "answers", "preference", "annotator",
-}  # fmt: skip
 _TRAINING = {
     "prompt", "chosen", "rejected", "votes_chosen", "votes_rejected", "votes_tie", "strength", "target", "weight",
 }  # fmt: skip
@@ -33,7 +27,7 @@ class FileKind:
 
     name: str
     recognised: Recognised
-    beside: tuple[tuple[str, Recognised], ...] = ()
+    beside: Callable[[], tuple[tuple[str, Recognised], ...]] = tuple
     for_people: bool = False  # whether files of the same kind may lie beside it, one for each annotator
 
     def check(self, out: Path, *, inputs: Iterable[Path], force: bool) -> Path:
@@ -43,7 +37,7 @@ class FileKind:
         if path.is_dir():
             raise OutputError(f"{out} is a folder; give the name of a file.")
         _check_file(path, out, self.recognised, self.name, force)
-        sides = [(path.with_suffix(ending) if path.name else path, recognised) for ending, recognised in self.beside]
+        sides = [(path.with_suffix(ending) if path.name else path, recognised) for ending, recognised in self.beside()]
         if self.for_people and path.name:
             own = f"{glob.escape(path.with_suffix('').name)}.for-*{glob.escape(path.suffix)}"
             sides += [(side, self.recognised) for side in path.parent.glob(own)]
@@ -90,7 +84,7 @@ class ResultKind:
         for file, keys in self.files.items():
             place = check_place(path / file, sources)
             if place.exists():
-                _check_file(place, place, lambda found, keys=keys: _object_with(found, keys), self.name, True)  # type: ignore[misc]
+                _check_file(place, place, object_with(*keys), self.name, True)
                 own = True
         for file in self.beside:
             place = check_place(path / file, sources)
@@ -123,22 +117,18 @@ def _check_file(path: Path, told: Path, recognised: Recognised, name: str, force
         raise OutputError(
             f"{told} already exists and was left as it is; choose another place, or replace it with --force."
         )
-    try:
-        known = path.stat().st_size == 0 or recognised(path)
-    except (OSError, ValueError, RecursionError):
-        known = False
-    if not known:
+    if not _recognised(lambda: path.stat().st_size == 0 or recognised(path)):
         raise OutputError(
             f"{told} exists and is not {name}, so it is never replaced; choose another place, or move it away."
         )
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
-    with path.open("rb") as handle:
-        found = [json.loads(line) for line in handle if line.strip()]
-    if not all(isinstance(row, dict) for row in found):
-        raise ValueError
-    return found
+def _recognised(asked: Callable[[], bool]) -> bool:
+    """What somebody says who looks at a file; whoever cannot read it does not know it."""
+    try:
+        return asked()
+    except (OSError, ValueError, RecursionError, csv.Error):
+        return False
 
 
 def is_features(path: Path) -> bool:
@@ -154,7 +144,8 @@ def is_features(path: Path) -> bool:
 
 def is_rejects(path: Path) -> bool:
     """Rows that could not be used, as `check --rejects` saves them."""
-    return all(set(row) == {"line", "reason", "raw"} for row in _lines(path))
+    found = Content(path)
+    return found.arrangement != "list" and all(set(row) == {"line", "reason", "raw"} for row in found.items)
 
 
 def is_pair_list(path: Path) -> bool:
@@ -164,71 +155,34 @@ def is_pair_list(path: Path) -> bool:
 
 
 def is_export(path: Path) -> bool:
-    """A file for annotators of any format, not answered yet, or training rows."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    with path.open("rb") as handle:
-        start = handle.read(4)
-    if start == b"PAR1":
-        try:
-            return _unanswered(pq.read_table(path).to_pylist())
-        except pa.ArrowException:
-            return False
-    if start[:1] == b"[":
-        items = json.loads(path.read_text(encoding="utf-8"))
-        return all(
-            isinstance(item, dict) and set(item) in ({"data", "meta"}, {"id", "fields", "metadata"}) for item in items
-        )
-    if start[:1] == b"{":
-        rows = _lines(path)
-        return all(set(row) - {"tools", "settled"} in (_TRAINING, _TRACED) for row in rows) or _unanswered(rows)
-    with path.open(encoding="utf-8", newline="") as handle:
-        reader = csv.DictReader(handle)
-        return bool(reader.fieldnames) and _names(reader.fieldnames or ()) and _unanswered(list(reader))
+    """A file for annotators of any tool, not answered yet, or training rows."""
+    found = Content(path)
+    return any(_unanswered(tool, found) for tool in TOOLS) or _is_training(found)
 
 
-def _names(names: Iterable[str]) -> bool:
-    return _DECODES <= set(names) <= _TABLE
+def _unanswered(tool: Tool, found: Content) -> bool:
+    return _recognised(lambda: tool.unanswered(found))
 
 
-def _unanswered(rows: list[dict[str, Any]]) -> bool:
-    return all(_names(row) and not (row.get("preference") or "").strip() for row in rows)
+def _beside_exports() -> tuple[tuple[str, Recognised], ...]:
+    return (
+        *((ending, recognised or is_export) for tool in TOOLS for ending, recognised in tool.beside),
+        (".assignments.csv", begins("batch_id,pair_id,copy,left_id,right_id,annotator")),
+        (".guidelines.md", begins("<!-- Guidelines of batch")),
+        (".ties.jsonl", is_export),
+    )
 
 
-def _object_with(path: Path, keys: frozenset[str]) -> bool:
-    found = json.loads(path.read_text(encoding="utf-8"))
-    return isinstance(found, dict) and keys <= set(found)
-
-
-def _begins(*starts: str) -> Recognised:
-    return lambda path: path.read_text(encoding="utf-8").lstrip().startswith(starts)
-
-
-def _settings(path: Path) -> bool:
-    return _object_with(path, frozenset({"fields", "questions"}))
+def _is_training(found: Content) -> bool:
+    return found.arrangement == "lines" and all(
+        set(row) - {"tools", "settled"} in (_TRAINING, _TRACED) for row in found.items
+    )
 
 
 FEATURES = FileKind("a features file", is_features)
 REJECTS = FileKind("a file of rejected rows", is_rejects)
 PAIRS = FileKind("a list of pairs", is_pair_list)
-EXPORT = FileKind(
-    "an unanswered export",
-    is_export,
-    (
-        (".config.xml", _begins("<View")),
-        (".pairwise.config.xml", _begins("<View")),
-        (".settings.json", _settings),
-        *((f".{to}.answers.txt", _begins("preference:")) for to in ("csv", "parquet", "jsonl")),
-        (".assignments.csv", _begins("batch_id,pair_id,copy,left_id,right_id,annotator")),
-        (".tabs.json", _begins("[")),
-        (".guidelines.md", _begins("<!-- Guidelines of batch")),
-        (".ties.jsonl", is_export),
-        *((f".by-{number}.json", is_export) for number in range(2, 10)),
-        *((f".by-{number}.settings.json", _settings) for number in range(2, 10)),
-    ),
-    for_people=True,
-)
+EXPORT = FileKind("an unanswered export", is_export, _beside_exports, for_people=True)
 BATCH = BatchKind()
 MODEL = NewFolderKind()
 BENCH = ResultKind("a benchmark", {"bench.json": frozenset({"frank_wolfe", "extraction"})}, ("bench.md", "gap.html"))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from enum import StrEnum
+from collections.abc import Callable, Iterable
+from enum import EnumType, StrEnum
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from curation.errors import DesignError
+from curation.exchange.tools.base import TOOLS, label_formats
 from curation.settings import PRESETS, DesignSettings, parse_quota
 
 PoolArg = Annotated[
@@ -103,21 +106,27 @@ class PoolingChoice(StrEnum):
     mean = "mean"
 
 
-class ExportChoice(StrEnum):
-    label_studio = "label-studio"
-    argilla = "argilla"
-    csv = "csv"
-    parquet = "parquet"
-    jsonl = "jsonl"
-    trl = "trl"
+def choices(name: str, values: Callable[[], Iterable[str]]) -> Any:
+    """A StrEnum of names of plugs, which are asked for when somebody looks at it: `--help` alone imports no plug."""
+
+    @cache
+    def made() -> Any:
+        return StrEnum(name, {value.replace("-", "_"): value for value in values()})  # type: ignore[misc]
+
+    class Late(EnumType):
+        def __iter__(cls) -> Any:
+            return iter(made())
+
+    return Late(name, (StrEnum,), Late.__prepare__(name, (StrEnum,)))
 
 
-class LabelChoice(StrEnum):
-    auto = "auto"
-    label_studio = "label-studio"
-    argilla = "argilla"
-    csv = "csv"
-    jsonl = "jsonl"
+TRAINING = "trl"  # what `--to` names beside the tools of annotators: training rows
+if TYPE_CHECKING:
+    ExportChoice = StrEnum
+    LabelChoice = StrEnum
+else:
+    ExportChoice = choices("ExportChoice", lambda: [*TOOLS.names(), TRAINING])
+    LabelChoice = choices("LabelChoice", label_formats)
 
 
 class AnswersChoice(StrEnum):

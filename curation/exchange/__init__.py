@@ -1,1 +1,1 @@
-"""Out and in: batches to annotation tools, their answers back, training rows; one file a tool and direction."""
+"""Out and in: batches to annotation tools (`tools`), their answers back, training rows."""

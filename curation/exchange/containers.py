@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from curation.errors import ImportLabelsError
-from curation.exchange.argilla_answers import FLAT
+from curation.exchange.tools.base import TOOLS, Arrangement
 from curation.pool.files.packed import PACKINGS
 from curation.pool.files.text_tables import binary_rows, csv_rows, is_text, read_text_file
 from curation.system.files import parse_json
@@ -20,25 +20,25 @@ _WRAPPERS = ("items", "tasks", "data", "records", "results")  # what a server's 
 Item = tuple[str, dict[str, Any]]  # its place, for messages, and what stands there
 
 
-def read_items(source: Path, kind: str) -> tuple[list[Item], str]:
-    """The objects of a file by their places, and their arrangement: csv, parquet, list or lines.
+def read_items(source: Path, only: Arrangement | None = None) -> tuple[list[Item], Arrangement]:
+    """The objects of a file by their places, and their arrangement.
 
-    kind: csv and jsonl say how to read; any other value leaves it to the file. Raises ImportLabelsError.
+    only: read a text as a table or as lines; else the file tells. Raises ImportLabelsError.
     """
     if not is_text(source, most=MAX_BYTES, error=ImportLabelsError):
         rows = binary_rows(source, error=ImportLabelsError)
-        return [(f"{source.name} {place}", row) for place, row in rows], "parquet"
+        return [(f"{source.name} {place}", row) for place, row in rows], "binary"
     remedy = "give what the tool exported, as JSON or CSV"
     text = read_text_file(source, most=MAX_BYTES, error=ImportLabelsError, remedy=remedy)
     names = [suffix.lower() for suffix in source.suffixes if suffix.lower() not in PACKINGS]
     table = names[-1:] in ([".csv"], [".tsv"]) or text.lstrip()[:1] not in ("[", "{")
-    if kind == "csv" or (kind != "jsonl" and table):
-        return _csv(source, text), "csv"
-    if kind != "jsonl" and text.lstrip().startswith("["):
+    if only == "table" or (only != "lines" and table):
+        return _csv(source, text), "table"
+    if only != "lines" and text.lstrip().startswith("["):
         items = parse_json(text, place=str(source), error=ImportLabelsError, remedy=AGAIN)
         return _placed(items, source), "list"
     lines = text.split("\n")  # a line ends at a newline and nowhere else: texts may hold other separators
-    if kind == "jsonl" or (sum(bool(line.strip()) for line in lines) > 1 and _is_json(_first(lines))):
+    if only == "lines" or (sum(bool(line.strip()) for line in lines) > 1 and _is_json(_first(lines))):
         return list(_lines(lines, source)), "lines"
     objects = _objects(text, source)
     if len(objects) > 1:
@@ -117,12 +117,10 @@ def _unwrapped(item: Any) -> list[Any]:
     if not isinstance(item, dict) or not item:
         return [item]
     for name in _WRAPPERS:
-        if isinstance(item.get(name), list) and "annotations" not in item and "pair_id" not in item:
+        if isinstance(item.get(name), list) and not _is_record(item):
             return list(item[name])
     values = list(item.values())
-    columns = any(name in item for name in ("pair_id", "responses", "fields")) or any(
-        str(name).endswith(FLAT) for name in item
-    )
+    columns = "pair_id" in item or any(tool.is_columns(item) for tool in TOOLS)
     if columns and all(isinstance(value, list) for value in values) and len({len(value) for value in values}) == 1:
         return [dict(zip(item, row, strict=True)) for row in zip(*values, strict=True)]
     if columns and all(isinstance(value, dict) for value in values) and "pair_id" in item:  # column -> row -> value
@@ -133,9 +131,7 @@ def _unwrapped(item: Any) -> list[Any]:
 
 
 def _is_record(value: dict[str, Any]) -> bool:
-    return any(name in value for name in ("pair_id", "responses", "annotations")) or any(
-        str(name).endswith(FLAT) for name in value
-    )
+    return "pair_id" in value or any(tool.is_record(value) for tool in TOOLS)
 
 
 def _first(lines: list[str]) -> str:

@@ -2,41 +2,28 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from curation.batch.answers import Choice, NotOnScaleError, Said, UnclearError, left_sign, understand
 from curation.batch.presentation import sheet_original
 from curation.errors import ImportLabelsError
-from curation.exchange.argilla_answers import argilla_cells, is_argilla
 from curation.exchange.cells import (
     KEPT,
     UNNAMED,
     Cell,
     copy_number,
-    further_text,
     is_text,
-    moment,
-    only_answer,
     plain_id,
     seconds_of,
 )
 from curation.exchange.containers import read_items
-from curation.exchange.studio_answers import is_studio, studio_cells
-from curation.exchange.tabular import unescape_cell
+from curation.exchange.tools.base import AUTO, TOOLS, Arrangement, Tool, label_formats
 
-LabelFormat = Literal["auto", "label-studio", "argilla", "csv", "jsonl"]
-LABEL_FORMATS: tuple[str, ...] = get_args(LabelFormat)
 NAMED = 5  # places that a message names
 NO_TIME = "times that are no number of seconds, left out"
-_WHOLE = re.compile(r"[0-9]\.0+")
-_SENT = (*KEPT, "prompt", "left", "right", "signed", "manifest_hash", "audit_head", "unsigned", "answer1", "answer2")
-_READ = ("preference", "strength", "annotator", "seconds", "lead_time", "annotation_id", "created_at", "updated_at")
-_KNOWN = frozenset((*_SENT, *_READ, "id", "inner_id", "unnamed: 0", ""))
 
 
 @dataclass(frozen=True)
@@ -82,75 +69,29 @@ class Incoming:
     told: dict[str, int]
 
 
-def read_labels(path: str | Path, kind: LabelFormat | str = "auto") -> tuple[list[RawLabel], str]:
+def read_labels(path: str | Path, kind: str = AUTO) -> tuple[list[RawLabel], str]:
     """The answers in a file and its format. Raises ImportLabelsError naming the place that cannot be read."""
     found = read_answers(path, kind)
     return found.labels, found.format
 
 
-def read_answers(path: str | Path, kind: LabelFormat | str = "auto") -> Incoming:
+def read_answers(path: str | Path, kind: str = AUTO) -> Incoming:
     """The answers in a file. Raises ImportLabelsError naming the place that cannot be read."""
     source = Path(path)
-    if kind not in LABEL_FORMATS:
-        raise ImportLabelsError(f"--from {kind!r} is unknown; use {', '.join(LABEL_FORMATS)}.")
-    items, arrangement = read_items(source, kind)
-    if kind == "auto":
-        kind = _guess(items[0][1] if items else {}, arrangement)
+    if kind not in label_formats():
+        raise ImportLabelsError(f"--from {kind!r} is unknown; use {', '.join(label_formats())}.")
+    tool = None if kind == AUTO else TOOLS[kind]
+    items, arrangement = read_items(source, tool.takes if tool and tool.only else None)
+    tool = tool or _tool_of(items[0][1] if items else {}, arrangement)
     told: Counter[str] = Counter()
-    cells = [cell for place, item in items for cell in _cells(item, place, kind, told)]
-    return Incoming(_raw_labels(cells, source, told), kind, {what: count for what, count in told.items() if count})
+    cells = [cell for place, item in items for cell in tool.cells(item, place, told)]
+    return Incoming(_raw_labels(cells, source, told), tool.name, {what: count for what, count in told.items() if count})
 
 
-def _guess(item: dict[str, Any], arrangement: str) -> str:
-    if "pair_id" not in item and is_studio(item):
-        return "label-studio"
-    if not {"pair_id", "preference"} <= {*item} and is_argilla(item):
-        return "argilla"
-    return {"list": "label-studio", "lines": "jsonl"}.get(arrangement, arrangement)
-
-
-def _cells(item: dict[str, Any], place: str, kind: str, told: Counter[str]) -> Iterator[Cell]:
-    if kind == "argilla":
-        yield from argilla_cells(item, place, told)
-    elif kind == "label-studio" and is_studio(item):
-        yield from studio_cells(item, place, told)
-    else:
-        yield _row(item, place, flat=kind == "label-studio")
-
-
-def _row(row: dict[str, Any], place: str, *, flat: bool) -> Cell:
-    """A row: pair_id, left_id, right_id and preference; strength, annotator, seconds, copy, annotation_id, ...
-
-    flat: of Label Studio's JSON_MIN, which leaves out what was not answered.
-    """
-    clean = {
-        str(key).strip().lower(): unescape_cell(value) if isinstance(value, str) else value
-        for key, value in row.items()
-    }
-    missing = [name for name in ("pair_id", "left_id", "right_id") if not plain_id(clean.get(name))]
-    if missing or ("preference" not in clean and not flat):
-        raise ImportLabelsError(
-            f"{place} lacks {', '.join(missing) or 'preference'}; a row needs pair_id, left_id, right_id and "
-            "preference (left, right, tie or skip)."
-        )
-    preference, why = only_answer(clean.get("preference"))
-    strength, other = only_answer(clean.get("strength"), size=True)
-    created = moment(clean.get("created_at"))
-    seconds = clean.get("seconds")
-    texts = {name: further_text(value) for name, value in clean.items() if name not in _KNOWN}
-    return Cell(
-        place,
-        {name: clean.get(name) for name in KEPT},  # not the texts
-        plain_id(preference) if _WHOLE.fullmatch(str(preference)) else preference,  # the key 1, of a column of numbers
-        strength,
-        clean.get("annotator"),
-        seconds if plain_id(seconds) else clean.get("lead_time"),
-        unclear=why or other,
-        annotation_id=clean.get("annotation_id"),
-        at=moment(clean.get("updated_at")) or created,
-        created=created,
-        further={name: text for name, text in texts.items() if text},
-    )
+def _tool_of(item: dict[str, Any], arrangement: Arrangement) -> Tool:
+    """The tool that knows an item for its own, else the one that takes the rows of an arrangement."""
+    known = (tool for tool in TOOLS if tool.recognises(item))
+    return next(known, None) or next(tool for tool in TOOLS if tool.takes == arrangement)
 
 
 def _raw_labels(cells: list[Cell], source: Path, told: Counter[str]) -> list[RawLabel]:

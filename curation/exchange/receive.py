@@ -17,7 +17,7 @@ from curation.batch.information import realised_information
 from curation.errors import ImportLabelsError
 from curation.exchange.cells import UNNAMED
 from curation.exchange.decode import Decoded, decode
-from curation.exchange.incoming import LabelFormat, read_answers
+from curation.exchange.incoming import read_answers
 from curation.exchange.people import (
     annotations_of,
     check_unnamed,
@@ -26,6 +26,7 @@ from curation.exchange.people import (
     same_people,
     with_name,
 )
+from curation.exchange.tools.base import AUTO
 from curation.insight.agreement import Quality, label_quality
 from curation.insight.judged import second_raters
 from curation.pool.labels import Label, in_force, people_only
@@ -38,7 +39,7 @@ def import_labels(
     folder: str | Path,
     file: str | Path,
     *,
-    kind: LabelFormat | str = "auto",
+    kind: str = AUTO,
     annotator: str | None = None,
     who: str = "command line",
     store: Store | None = None,

@@ -18,7 +18,7 @@ from curation.batch.presentation import ExportHeader, Order
 from curation.batch.records import batch_seed
 from curation.errors import ExportError
 from curation.exchange.assignment import Annotator
-from curation.exchange.export import Format, approved_only, export_records
+from curation.exchange.export import approved_only, export_records
 from curation.exchange.hub import check_repository, push
 from curation.exchange.receive import quality_of
 from curation.exchange.training_files import write_training
@@ -45,7 +45,7 @@ class SignedState:
 def export_batch(
     folder: str | Path,
     *,
-    to: Format,
+    to: str,
     out: str | Path,
     order: Order = "random",
     answers: Answers = "binary",
@@ -139,7 +139,7 @@ def _as_signed(batch: BatchFolder, decisions: str, signed: SignedState) -> None:
 def export_signed(
     folder: str | Path,
     *,
-    to: Format,
+    to: str,
     out: str | Path,
     order: Order = "random",
     answers: Answers = "binary",

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from curation.errors import ExportError
-from curation.exchange.export import Writer, check_targets, place_of, text_writer, write_whole
+from curation.exchange.export import check_targets, place_of, write_whole
+from curation.exchange.tools.base import Writer, text_writer
 from curation.exchange.trl import Preferences
 
 CARD = "README.md"

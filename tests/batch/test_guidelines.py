@@ -16,8 +16,8 @@ from curation.batch.records import save_batch
 from curation.cli.app import main
 from curation.errors import BatchError, StoreError
 from curation.exchange.assignment import parse_annotators
-from curation.exchange.export import FORMATS
 from curation.exchange.send import export_batch
+from curation.exchange.tools.base import TOOLS
 from curation.review.register import record_batch
 from curation.review.signing_key import KEY
 from curation.review.signoff import sign_batch, verify_batch
@@ -50,7 +50,7 @@ def test_the_manifest_names_the_guidelines_and_the_id_is_what_it_was(made: dict[
     assert guidelines_of(plain) is None
 
 
-@pytest.mark.parametrize("to", FORMATS)
+@pytest.mark.parametrize("to", TOOLS.names())
 def test_every_export_ships_them(batch: Any, store: Store, tmp_path: Path, to: str) -> None:
     told = export_batch(batch.path, to=to, out=tmp_path / "o.x", store=store)  # type: ignore[arg-type]
     assert str(tmp_path / "o.guidelines.md") in told["also_written"]

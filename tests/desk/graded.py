@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from curation.batch.folder import read_batch
-from curation.exchange.argilla import settings as argilla_settings
 from curation.exchange.send import export_batch
+from curation.exchange.tools.argilla import settings as argilla_settings
 from curation.review.store.store import Store
 from tests.desk.labels import write
 

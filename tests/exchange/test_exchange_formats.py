@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from curation.batch.presentation import ExportHeader, decode_side, opaque_id, swapped
 from curation.errors import ExportError
 from curation.exchange import export
-from curation.exchange.export import FORMATS, approved_only
-from curation.exchange.tabular import escape_cell, unescape_cell
+from curation.exchange.export import approved_only
+from curation.exchange.tools.base import TOOLS
+from curation.exchange.tools.tables import escape_cell, unescape_cell
 from tests.desk.exports import HEADER, SEED, record, write
 
 UNSIGNED = ExportHeader("batch0001", SEED, "cafe" * 16, "answers-of-secretmodel", signed=False)
@@ -77,7 +78,7 @@ def everything(result) -> bytes:
 # Content ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("to", FORMATS)
+@pytest.mark.parametrize("to", TOOLS.names())
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_hostile_text_arrives_intact(tmp_path, to, kind):
     if kind == "nul" and to not in ("parquet", "jsonl"):
@@ -92,7 +93,7 @@ def test_hostile_text_arrives_intact(tmp_path, to, kind):
     }
 
 
-@pytest.mark.parametrize("to", FORMATS)
+@pytest.mark.parametrize("to", TOOLS.names())
 @pytest.mark.parametrize("header", [HEADER, UNSIGNED, replace(HEADER, answers="graded")])
 def test_nothing_exported_tells_who_wrote_a_response_or_what_the_design_thinks(tmp_path, to, header):
     source = record(copies=2)
@@ -106,7 +107,7 @@ def test_nothing_exported_tells_who_wrote_a_response_or_what_the_design_thinks(t
         assert word.encode() not in blob, word
 
 
-@pytest.mark.parametrize("to", FORMATS)
+@pytest.mark.parametrize("to", TOOLS.names())
 def test_an_unsigned_batch_is_marked_in_every_row_and_a_signed_one_is_not(tmp_path, to):
     records = [record(1), record(2)]
     marks = {}
@@ -214,7 +215,7 @@ def test_random_order_is_the_keyed_hash_deterministic_and_balanced(tmp_path):
     assert 400 < sum(o != (s["left"] == "b") for o, s in zip(other, records, strict=True)) < 600
 
 
-@pytest.mark.parametrize("to", FORMATS)
+@pytest.mark.parametrize("to", TOOLS.names())
 def test_the_same_export_twice_has_the_same_bytes_and_the_hash_is_the_files(tmp_path, to):
     one, two = (write(tmp_path, [record(n) for n in range(9)], to, name=f"{k}.out") for k in (1, 2))
     assert one.path.read_bytes() == two.path.read_bytes()
@@ -355,7 +356,7 @@ def test_a_file_system_without_links_works_too(tmp_path, monkeypatch):
     assert json.loads(result.path.read_text())
 
 
-@pytest.mark.parametrize("to", FORMATS)
+@pytest.mark.parametrize("to", TOOLS.names())
 @pytest.mark.parametrize("force", [False, True])
 def test_a_failure_while_writing_leaves_what_was_there(tmp_path, monkeypatch, to, force):
     if force:

@@ -22,11 +22,12 @@ from curation.backtest.run import imported_answers, imported_truth
 from curation.batch.answers import GRADED, NotOnScaleError, Said, UnclearError, left_sign, understand
 from curation.batch.folder import read_batch
 from curation.errors import ImportLabelsError
-from curation.exchange.argilla import settings as argilla_settings
-from curation.exchange.label_studio import labelling_config
 from curation.exchange.receive import import_labels
 from curation.exchange.send import export_batch, export_trl
-from curation.exchange.tabular import GRADED_SCHEMA, SCHEMA, column_guide
+from curation.exchange.tools.argilla import settings as argilla_settings
+from curation.exchange.tools.label_studio import labelling_config
+from curation.exchange.tools.parquet import schema
+from curation.exchange.tools.tables import COLUMNS, GRADED_COLUMNS, column_guide
 from curation.exchange.trl import preferences, soft
 from curation.insight.agreement import label_quality
 from curation.insight.rater_agreement import krippendorff_alpha
@@ -83,11 +84,11 @@ def test_graded_files_say_so_in_every_row_and_binary_ones_are_as_before(
             assert [item[part].pop("answers") for item in graded] == ["graded"] * len(binary)
             assert graded == binary  # nothing else differs: texts, ids and their order
         elif to == "parquet":
-            assert pq.read_table(out).schema.equals(GRADED_SCHEMA)
-            assert pq.read_table(plain).schema.equals(SCHEMA)
+            assert pq.read_table(out).schema.equals(schema(GRADED_COLUMNS))
+            assert pq.read_table(plain).schema.equals(schema(COLUMNS))
         elif to == "csv":
             heads = [path.open(newline="").readline().strip().split(",") for path in (out, plain)]
-            assert heads == [[*GRADED_SCHEMA.names, "annotator"], [*SCHEMA.names, "preference", "annotator"]]
+            assert heads == [[*GRADED_COLUMNS, "annotator"], [*COLUMNS, "preference", "annotator"]]
         else:
             rows = [[json.loads(line) for line in path.read_text().splitlines()] for path in (out, plain)]
             assert [(row.pop("answers"), row.pop("preference")) for row in rows[0]] == [("graded", "")] * len(rows[1])

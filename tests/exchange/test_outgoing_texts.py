@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from curation.errors import ExportError
-from curation.exchange.export import FORMATS
+from curation.exchange.tools.base import TOOLS
 from tests.desk.exports import record, write
 
 PLACES: dict[str, dict[str, Any]] = {
@@ -54,7 +54,7 @@ def test_cells_longer_than_a_spreadsheet_holds_are_noted(tmp_path: Path, length:
     assert write(tmp_path, [record(1, response_a="x" * length)], "jsonl", name="other").notes == ()
 
 
-@pytest.mark.parametrize("to", FORMATS)
+@pytest.mark.parametrize("to", TOOLS.names())
 def test_plain_texts_have_no_notes(tmp_path: Path, to: str) -> None:
     assert write(tmp_path, [record(1, response_a="tab\t and \x01 and \U0001f600")], to).notes == ()
 

@@ -12,7 +12,7 @@ import pytest
 from curation.batch.folder import read_batch
 from curation.errors import ExportError
 from curation.exchange.send import export_batch
-from curation.exchange.tabular import unescape_cell
+from curation.exchange.tools.tables import unescape_cell
 from curation.pool.readers.read import read_pool
 from curation.representation.features_file import write_features
 from curation.review.store.store import open_store

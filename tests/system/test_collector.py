@@ -10,6 +10,7 @@ import pytest
 
 from curation.errors import PoolError
 from curation.pool.readers import read
+from curation.pool.readers.canonical import Canonical
 from curation.system.collector import collector_paused
 from tests.desk.pools import demo_pool
 
@@ -48,13 +49,13 @@ def test_reading_holds_it_back_and_gives_it_back_after_an_error_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[bool] = []
-    honest = read._read
+    honest = Canonical.read
 
     def watched(*given: object) -> None:
         seen.append(gc.isenabled())
         honest(*given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(read, "_read", watched)
+    monkeypatch.setattr(Canonical, "read", watched)
     read.read_pool(demo_pool())
     (tmp_path / "bad.jsonl").write_text('{"prompt": "q", "responses": [{"text": "a"}]}\n')
     with pytest.raises(PoolError):

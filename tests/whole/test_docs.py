@@ -16,12 +16,13 @@ import pytest
 from curation.batch.answers import GRADED
 from curation.batch.folder import FILES, GUIDELINES, MESSAGE_KEYS, RECORD_KEYS, SIGNATURE
 from curation.batch.shape import Manifest, SignatureFile
-from curation.exchange.export import FORMATS as EXPORTS
-from curation.exchange.tabular import GRADED_SCHEMA
+from curation.exchange.tools.base import TOOLS
+from curation.exchange.tools.tables import GRADED_COLUMNS
 from curation.exchange.training_files import COLUMNS
 from curation.pool.files.packed import PACKINGS
 from curation.pool.messages import CARRIED
-from curation.pool.readers.read import FORMATS, RENAMED
+from curation.pool.readers.base import READERS
+from curation.pool.readers.mapping import RENAMED
 from curation.pool.schema import CanonicalResponse, CanonicalRow
 from curation.review.store.roles import Role
 from curation.review.store.tables import EventRow, LabelRow
@@ -227,9 +228,16 @@ def section(title: str) -> str:
 
 
 TOLD = {
-    "Pool": [*CanonicalRow.model_fields, *CanonicalResponse.model_fields, *CARRIED, *FORMATS, *RENAMED, *PACKINGS],
+    "Pool": [
+        *CanonicalRow.model_fields,
+        *CanonicalResponse.model_fields,
+        *CARRIED,
+        *READERS.names(),
+        *RENAMED,
+        *PACKINGS,
+    ],
     "Batch folder": [*FILES, GUIDELINES, SIGNATURE, *RECORD_KEYS, *MESSAGE_KEYS, *Manifest.model_fields],
-    "Exports to annotators": [*EXPORTS, *GRADED_SCHEMA.names, *GRADED],
+    "Exports to annotators": [*TOOLS.names(), *GRADED_COLUMNS, *GRADED],
     "Labels in": [*(set(LabelRow.__table__.columns.keys()) & {"outcome", "copy", "seconds", "strength", "both_bad"})],
     "Training rows": [*COLUMNS, "settled", "tools"],
     "Signature, log and key": [*SignatureFile.model_fields, *EventRow.__table__.columns.keys()],

@@ -1,1 +1,1 @@
-"""Readers of candidate pools, one file a family of formats, with every row accounted for."""
+"""Readers of candidate pools, one file a format (`base.Reader`), with every row accounted for."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from curation.errors import PoolError
 from curation.pool.files.lines import Row
 from curation.pool.messages import beyond_text, response_text
 from curation.pool.prompts import CONTEXT, as_answer, in_context, read_prompt
+from curation.pool.readers.base import About, Reader
 from curation.pool.readers.common import (
     Collected,
     RowError,
@@ -22,31 +21,46 @@ from curation.pool.readers.common import (
     response_ids,
     unused,
 )
+from curation.pool.readers.mapping import CONTINUED, REQUIRED, guess_mapping, resolve_mapping
 from curation.pool.schema import Message, Prompt, Response, content_id, prompt_text
 
-REQUIRED = ("prompt", "response")
-_OPTIONAL = ("prompt_id", "response_id", "generator", "quality", "stratum", "reference_logprob", "prompt_weight")
-FIELDS = (*REQUIRED, *_OPTIONAL)
-CONTINUED = "continued"  # the column that goes on with an instruction
-_SYNONYMS = {
-    "prompt": "prompt question instruction query input prompt_text user_prompt",
-    "response": "response answer output completion response_text answer_text model_output generation text",
-    "prompt_id": "prompt_id promptid question_id query_id instruction_id",
-    "response_id": "response_id responseid answer_id completion_id generation_id output_id",
-    "generator": "generator model model_name generator_name model_id source_model generation_model",
-    "quality": "quality score rating reward judge_score gold_score overall_score helpfulness label kto_tag",
-    "stratum": "stratum category domain topic task dataset source",
-    "reference_logprob": "reference_logprob reference_logp ref_logprob ref_logp ref_logps reference_logps",
-    "prompt_weight": "prompt_weight",
-}
+
+class Flat(Reader):
+    """A column of prompts and one of responses, by their names or by what somebody says."""
+
+    name, rank, turn, says = "flat", 80, 60, "a prompt and a response column"
+    by_columns = True
+
+    def fits(self, data: dict[str, Any]) -> bool:
+        return guess_mapping(list(data)).keys() >= {*REQUIRED}
+
+    def read(self, rows: Iterator[Row], collected: Collected, about: About) -> None:
+        """Groups the rows of one prompt: by prompt_id where there is one, else by its text. File order is kept."""
+        mapping = resolve_mapping(about.mapping, about.columns, about.place)
+        groups: dict[tuple[str, str], _Group] = {}
+        used_columns = frozenset((*mapping.values(), *CONTEXT))
+        for row in collected.readable(rows):
+            try:
+                _add_row(groups, row, mapping, collected)
+            except RowError as error:
+                collected.reject(row, str(error))
+            collected.note_unused(row, used_columns)
+            collected.note_messages(row.data.get(mapping["prompt"]), row.data.get(mapping["response"]))
+        whole = []
+        for group in groups.values():
+            if len(group.rows) < 2:
+                shown = repr(group.prompt_id) if group.prompt_id else f"of line {group.line}"
+                collected.reject(group.rows[0], f"prompt {shown} ends up with one response; at least two are needed")
+            else:
+                whole.append(group)
+        for group in whole:
+            if group.prompt_id is not None:
+                collected.prompt_lines[group.prompt_id] = group.line
+        for group in whole:
+            _finish(group, collected)
 
 
-@dataclass(frozen=True)
-class MappingChoices:
-    """The columns of a flat file and the fields that they seem to be: field -> column."""
-
-    columns: tuple[str, ...]
-    guess: dict[str, str]
+PLUG = Flat()
 
 
 @dataclass
@@ -62,73 +76,6 @@ class _Group:
     lines: dict[str, int] = field(default_factory=dict)
     stratum: str | None = None
     weight: float | None = None
-
-
-def guess_mapping(columns: Sequence[str]) -> dict[str, str]:
-    """field -> column by name; a field that nothing resembles is left out, no column serves twice."""
-    plain = {re.sub(r"[^a-z0-9]+", "_", column.lower()).strip("_"): column for column in reversed(columns)}
-    guess: dict[str, str] = {}
-    for name in FIELDS:
-        for synonym in _SYNONYMS[name].split():
-            if synonym in plain and plain[synonym] not in guess.values():
-                guess[name] = plain[synonym]
-                break
-    return guess
-
-
-def resolve_mapping(mapping: Mapping[str, str] | None, columns: Sequence[str], place: str) -> dict[str, str]:
-    """The mapping to use: as given (prompt and response guessed when absent), else the guess. Raises PoolError."""
-    guess = guess_mapping(columns)
-    if mapping is None:
-        chosen = guess
-        plain = {column.lower(): column for column in columns if column not in guess.values()}
-        follows = plain.get("input") or plain.get("context")
-        if follows and guess.get("prompt", "").lower() in ("instruction", "question", "query"):
-            return {**_complete(guess, columns, place), CONTINUED: follows}
-    else:
-        chosen = {name: column for name, column in mapping.items() if column}
-        for name in REQUIRED:
-            if name not in chosen and name in guess:
-                chosen[name] = guess[name]
-    return _complete(chosen, columns, place)
-
-
-def _complete(chosen: dict[str, str], columns: Sequence[str], place: str) -> dict[str, str]:
-    known = ", ".join(columns)
-    for name, column in chosen.items():
-        if name not in FIELDS:
-            raise PoolError(f"{place}: the mapping names the field {name!r}; fields are {', '.join(FIELDS)}.")
-        if column not in columns:
-            raise PoolError(f"{place}: the mapping gives {name} the column {column!r}; columns are {known}.")
-    for name in REQUIRED:
-        if name not in chosen:
-            raise PoolError(f"{place}: no column was mapped to {name}; columns are {known}.")
-    return chosen
-
-
-def read_flat(rows: Iterator[Row], collected: Collected, mapping: Mapping[str, str]) -> None:
-    """Groups the rows of one prompt: by prompt_id where there is one, else by the prompt's text. File order is kept."""
-    groups: dict[tuple[str, str], _Group] = {}
-    used_columns = frozenset((*mapping.values(), *CONTEXT))
-    for row in collected.readable(rows):
-        try:
-            _add_row(groups, row, mapping, collected)
-        except RowError as error:
-            collected.reject(row, str(error))
-        collected.note_unused(row, used_columns)
-        collected.note_messages(row.data.get(mapping["prompt"]), row.data.get(mapping["response"]))
-    whole = []
-    for group in groups.values():
-        if len(group.rows) < 2:
-            shown = repr(group.prompt_id) if group.prompt_id else f"of line {group.line}"
-            collected.reject(group.rows[0], f"prompt {shown} ends up with one response; at least two are needed")
-        else:
-            whole.append(group)
-    for group in whole:
-        if group.prompt_id is not None:
-            collected.prompt_lines[group.prompt_id] = group.line
-    for group in whole:
-        _finish(group, collected)
 
 
 def _add_row(groups: dict[tuple[str, str], _Group], row: Row, mapping: Mapping[str, str], collected: Collected) -> None:

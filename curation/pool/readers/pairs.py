@@ -5,12 +5,14 @@ Each row is made a preference row with the probability that its first answer win
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
+from curation.pool.files.lines import Row
 from curation.pool.prompts import given_prompt
+from curation.pool.readers.base import About, Reader
 from curation.pool.readers.common import Collected, RowError, list_or_cell, outcome_or_none
-from curation.pool.readers.preference import OUTCOME
+from curation.pool.readers.preference import OUTCOME, read_preference
 
 # Columns of the two answers, and how winners, models and scores name their sides.
 _PAIRS = tuple(
@@ -24,12 +26,28 @@ _STRONGEST = 3.0
 _TIES = ("tie", "both", "draw", "equal", "same")
 
 
-def answer_columns(names: Mapping[str, Any] | frozenset[str]) -> tuple[str, str, str, str] | None:
+class Pairs(Reader):
+    """Two columns of answers, whatever their case."""
+
+    name, rank, turn = "pairs", 60, 70
+    says = "response_1, response_2 or the like, and who won"
+
+    def fits(self, data: dict[str, Any]) -> bool:
+        return answer_columns({name.lower() for name in data}) is not None
+
+    def read(self, rows: Iterator[Row], collected: Collected, about: About) -> None:
+        read_preference(rows, collected, transcripts=False, columns=about.columns, parse=_as_preference)
+
+
+PLUG = Pairs()
+
+
+def answer_columns(names: Container[str]) -> tuple[str, str, str, str] | None:
     """The two columns of answers and the names of their sides; None where a row has no such columns."""
     return next((pair for pair in _PAIRS if pair[0] in names and pair[1] in names), None)
 
 
-def as_preference(data: dict[str, Any], collected: Collected) -> dict[str, Any]:
+def _as_preference(data: dict[str, Any], collected: Collected) -> dict[str, Any]:
     """A row of two answers as {prompt, chosen, rejected, OUTCOME, ...}: the first answer stands as chosen.
 
     A strength of -3 to 3 becomes a probability linearly, 1 at -3 and 0 at 3. Raises RowError without two answers.
@@ -38,7 +56,7 @@ def as_preference(data: dict[str, Any], collected: Collected) -> dict[str, Any]:
     if found is None:
         raise RowError("lacks the columns of two answers that other rows have")
     first, second, one, two = found
-    row = {**data, "chosen": row_answer(data, first), "rejected": row_answer(data, second)}
+    row = {**data, "chosen": _row_answer(data, first), "rejected": _row_answer(data, second)}
     _unlisted(row)
     row[OUTCOME], used = _outcome(data, first, one, two, collected)
     used |= {name for name in (*_STRENGTH, *_WINNER) if name in data and data[name] is None}
@@ -73,7 +91,7 @@ def _unlisted(row: dict[str, Any]) -> None:
         row[name] = messages if len(messages) > 1 else turns[0] or ""
 
 
-def row_answer(data: Mapping[str, Any], name: str) -> Any:
+def _row_answer(data: Mapping[str, Any], name: str) -> Any:
     """The answer in a column. Raises RowError where there is none."""
     if data[name] is None:
         raise RowError(f"field {name} is missing")

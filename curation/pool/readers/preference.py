@@ -1,4 +1,4 @@
-"""Preference rows: TRL (standard and conversational, explicit and implicit prompt) and HH transcripts.
+"""Rows of two answers, as trl, hh and pairs read them: prompts explicit, implicit, or in transcripts.
 
 Rows of one prompt form a graph: the same text is the same response, every row is an edge. Nothing in the pool tells
 which side was chosen: responses are ordered by the hash of their text, and outcomes go to the truth alone.

@@ -8,6 +8,7 @@ from typing import Any
 from curation.pool.files.lines import Row
 from curation.pool.messages import Message, prompt_text
 from curation.pool.prompts import CONTEXT, given_prompt, in_context
+from curation.pool.readers.base import About, Reader
 from curation.pool.readers.common import (
     Collected,
     RowError,
@@ -22,7 +23,7 @@ from curation.pool.readers.common import (
 from curation.pool.readers.preference import TURN, parse_transcript
 from curation.pool.schema import CanonicalResponse, CanonicalRow
 
-LISTS = ("answers", "completions", "candidates", "outputs", "summaries", "ranked_responses")
+_LISTS = ("answers", "completions", "candidates", "outputs", "summaries", "ranked_responses")
 _TEXT = ("answer", "completion", "response", "text", "output", "content", "generation")
 _MODEL = ("model", "generator", "model_name", "policy")
 _SCORE = ("score", "rating", "reward", "quality")
@@ -32,39 +33,50 @@ _KNOWN = frozenset(("prompt_id", "stratum", "source", "prompt_weight", "choice",
 _SPEAKERS = {"prompter": "user", "assistant": "assistant"}
 
 
-def list_column(data: dict[str, Any]) -> str | None:
+class Ranked(Reader):
+    """One prompt a row with a list of answer objects, or a tree. The lowest rank is the best: rank r is quality -r."""
+
+    name, rank, turn = "ranked", 70, 80
+    says = "answers or completions with rank or score"
+
+    def fits(self, data: dict[str, Any]) -> bool:
+        return _is_tree(data) or _list_column(data) is not None
+
+    def read(self, rows: Iterator[Row], collected: Collected, about: About) -> None:
+        for row in collected.readable(rows):
+            try:
+                if _is_tree(row.data):
+                    _add_tree(row, collected)
+                    continue
+                found, used = _ranked(row.data, collected)
+                add_prompt(collected, row, found)
+            except RowError as error:
+                collected.reject(row, str(error))
+                continue
+            collected.note_unused(row, _KNOWN | used)
+
+
+PLUG = Ranked()
+
+
+def _list_column(data: dict[str, Any]) -> str | None:
     """The column of a row's answers, each an object; None where it has none."""
-    for name in LISTS:
+    for name in _LISTS:
         items = list_or_cell(data.get(name))
         if isinstance(items, list) and items and all(isinstance(item, dict) for item in items):
             return name
     return None
 
 
-def is_tree(data: dict[str, Any]) -> bool:
+def _is_tree(data: dict[str, Any]) -> bool:
     """Whether a row is a conversation tree: a prompt with replies."""
     return isinstance(data.get("prompt"), dict) and isinstance(data["prompt"].get("replies"), list)
 
 
-def read_ranked(rows: Iterator[Row], collected: Collected) -> None:
-    """One prompt per row with a list of answers. A rank becomes the quality -rank: the lowest rank is the best."""
-    for row in collected.readable(rows):
-        try:
-            if is_tree(row.data):
-                _add_tree(row, collected)
-                continue
-            found, used = _ranked(row.data, collected)
-            add_prompt(collected, row, found)
-        except RowError as error:
-            collected.reject(row, str(error))
-            continue
-        collected.note_unused(row, _KNOWN | used)
-
-
 def _ranked(data: dict[str, Any], collected: Collected) -> tuple[CanonicalRow, frozenset[str]]:
-    name = list_column(data)
+    name = _list_column(data)
     if name is None:
-        raise RowError(f"lacks a list of answers; one of {', '.join(LISTS)}")
+        raise RowError(f"lacks a list of answers; one of {', '.join(_LISTS)}")
     prompt, used = given_prompt(data)
     info = data.get("info")
     if prompt is None and isinstance(info, dict):
