@@ -29,7 +29,7 @@ from curation.run.prepare import load_pool, make_features, prepare
 from curation.run.report import Report, budget_frontier, report
 from curation.run.results import Prepared, Solved
 from curation.run.solve import solve as solve_design
-from curation.settings import DEFAULT_DESIGN, DEFAULT_SPACE, DesignSettings
+from curation.settings import DEFAULT_DESIGN, DEFAULT_SPACE, DesignSettings, preparing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,9 +78,7 @@ def represent(pool: Pool, features: str | Path, *, device: str = "auto", **setti
 
     Raises RepresentationError where the features are not those of the pool, DesignError for a setting out of range.
     """
-    fisher: dict[str, Any] = {
-        name: settings.pop(name) for name in ("fisher", "temperature", "per_token") if name in settings
-    }
+    fisher: dict[str, Any] = {name: settings.pop(name) for name in preparing(DEFAULT_DESIGN) if name in settings}
     return Represented(
         prepare(pool, features, space=replace(DEFAULT_SPACE, **settings), device=device, **fisher), fisher
     )

@@ -1,18 +1,56 @@
-"""Every setting of a run, in one place, with its default and its rule."""
+"""Every setting of a run, declared once: its default, its rule, and what options, addresses and pages make of it."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
-
+from curation.declared import (
+    UNSAID,
+    declared,
+    declared_without_default,
+    figure,
+    from_file,
+    in_groups,
+    judge,
+    of_kind,
+    setting,
+    typed,
+)
 from curation.errors import DesignError
+from curation.registry import Registry
+from curation.setting_rules import (
+    ABSOLUTE_RIDGE,
+    COST_MOST,
+    DIM_MOST,
+    LABELS_MOST,
+    LENGTH_DIFFERENCE_MOST,
+    RIDGE,
+    RIDGE_LEAST,
+    RIDGE_MOST,
+    SEED_MOST,
+    TEMPERATURE_LEAST,
+    TEMPERATURE_MOST,
+    Quota,
+    check_generator_share,
+    check_labels_per_pair,
+    check_length_difference,
+    check_per_prompt,
+    check_quotas,
+    check_ridge,
+    check_seed,
+    check_temperature,
+    check_tol,
+    kept_quotas,
+    labels_per_pair,
+    parse_quota,
+    parse_quotas,
+)
 
 PcaKind = Literal["within", "raw"]
 FisherKind = Literal["auto", "reference", "empirical", "uniform"]
@@ -20,112 +58,137 @@ SpreadKind = Literal["auto", "balanced", "capped", "free"]
 RidgeKind = Literal["relative", "absolute"]
 SolverKind = Literal["newton", "frank-wolfe"]
 SelectKind = Literal["sample", "exact", "paper"]
-Quota = tuple[str, float, float]  # stratum, at least, at most
-ABSOLUTE_RIDGE = 1e-3  # HGM's lambda: where to start with an absolute ridge
-
-# What may be asked for at all. Widgets have these bounds too: an address must not ask for what they cannot show.
-LABELS_MOST = 10_000_000  # of a batch, and of one prompt
-COST_MOST = 1e15
-RIDGE_LEAST, RIDGE_MOST = 1e-12, 1e12
-TEMPERATURE_LEAST, TEMPERATURE_MOST = 1e-3, 1e6
-DIM_MOST = 100_000
-SEED_MOST = 2**53 - 1  # the largest whole number a browser holds
-OVERLAP_MOST = 0.5
-LENGTH_DIFFERENCE_MOST = 100.0  # of logarithms
+PresetKind = Literal["default", "hgm", "0.2.0"]
 
 
+# fmt: off
 @dataclass(frozen=True)
 class SpaceSettings:
     """How hidden states become coordinates (docs/method.md section 3)."""
 
-    dim: int = 64  # PCA dimensions; the length coordinate comes on top
-    normalize: bool = True  # L2-normalise each hidden vector first
-    pca: PcaKind = "within"
-    length: bool = True  # append the within-prompt centred log length
+    dim: int = setting(
+        64, group="space", since="0.2.0", help="PCA dimensions; the length coordinate comes on top.",
+        least=1, most=DIM_MOST, remedy="choose at least one dimension.",
+        label="PCA dimensions", told="The length coordinate comes on top.",
+    )
+    normalize: bool = setting(
+        True, group="space", since="0.2.0", hgm=False, help="L2-normalise each hidden state.", label="L2-normalise",
+        told="",
+    )
+    pca: PcaKind = setting(
+        "within", group="space", since="0.2.0", hgm="raw", help="What the PCA is fitted on.", label="PCA on",
+        told="within: responses centred within their prompt, which cancels what the prompt alone explains.",
+    )
+    length: bool = setting(
+        True, group="space", since="0.2.0", before=True, hgm=False, help="Add the length coordinate.",
+        label="Length coordinate", told="",
+    )
 
     def __post_init__(self) -> None:
-        if not 1 <= self.dim <= DIM_MOST:
-            raise DesignError(f"--dim {_figure(self.dim)} is outside 1..{DIM_MOST:,}; choose at least one dimension.")
+        judge(self)
 
 
 @dataclass(frozen=True)
 class DesignSettings:
     """What is asked of the design (docs/method.md sections 2, 4, 7 and 8)."""
 
-    budget: float | int  # whole labels, or cost units where there is a cost
-    ridge: float = 0.1
-    ridge_kind: RidgeKind = "relative"
-    prior_power: float = 0.5  # a of Lambda ~ M^a: 0 all directions alike, 1 each as it matters
-    fisher: FisherKind = "auto"
-    temperature: float = 1.0  # of the empirical Fisher's softmax
-    per_token: bool = True  # the empirical Fisher takes log-probabilities per token, where counts are known
-    spread: SpreadKind = "capped"
-    max_labels_per_pair: float = 1.0  # r; math.inf is the paper's simplex
-    per_prompt: int | None = None  # labels of one prompt, at most
-    quotas: tuple[Quota, ...] = ()  # in units of the budget
-    generator_share: float | None = None  # greatest share of the labels one generator takes part in
-    max_length_difference: float | None = None  # mean |log length difference| over the labels, at most
-    cost: str | None = None  # field of `meta` that holds costs, or `characters`
-    solver: SolverKind = "newton"
-    tol: float = 1e-4
-    select: SelectKind = "sample"
-    seed: int = 0
-    device: str = "auto"
+    budget: float | int = declared_without_default(
+        group="budget", since="0.2.0", backtest=False, help="Labels to buy; with --cost, in units of the cost.",
+    )
+    ridge: float = setting(
+        RIDGE, group="prior", since="0.2.0", before=30.0, hgm=ABSOLUTE_RIDGE, help="Prior information per direction.",
+        least=RIDGE_LEAST, most=RIDGE_MOST, check=check_ridge,
+        told="Prior information per direction. Relative: 1 is as much as one average direction of a uniform label. "
+        "Small: teach every direction; large: take the pairs with the largest Fisher length.",
+    )
+    ridge_kind: RidgeKind = setting(
+        "relative", group="prior", since="0.2.0", hgm="absolute", help="Unit of the ridge.", label="Ridge unit",
+        told="",
+    )
+    prior_power: float = setting(
+        0.5, group="prior", since="0.3.0", before=0.0, hgm=0.0, least=0.0, most=1.0, step=0.25,
+        help="a of the prior M^a: 0 all directions alike, 1 each as it matters.",
+        told="0: the prior says the same of every direction; 1: each direction's prior is as large as what it matters; "
+        "between: between. Above 0, a few dominating directions no longer set the prior of all.",
+    )
+    fisher: str = setting(
+        "auto", group="fisher", since="0.2.0", prepares=True, help="Policy of the Fisher matrix.",
+        choices=(Registry("curation.representation.fisher", "Fisher kind"),),
+        told="Whose probabilities weigh the directions.",
+    )
+    temperature: float = setting(
+        1.0, group="fisher", since="0.3.0", prepares=True,
+        help="Of the empirical Fisher matrix's probabilities.",
+        least=TEMPERATURE_LEAST, most=TEMPERATURE_MOST, check=check_temperature, step=0.1,
+        told="Of the softmax over a prompt's candidates.",
+    )
+    per_token: bool = setting(
+        True, group="fisher", since="0.3.0", prepares=True,
+        help="Empirical Fisher: log-probabilities per token.", label="Log-probabilities per token", told="",
+    )
+    spread: SpreadKind = setting(
+        "capped", group="limits", since="0.2.0", before="auto", hgm="free", help="How labels spread over prompts.",
+        told="balanced: every prompt gets its share; capped: the design also chooses prompts; free: no bound.",
+    )
+    per_prompt: int | None = setting(
+        None, group="limits", since="0.2.0", help="Labels of one prompt, at most.",
+        most=LABELS_MOST, check=check_per_prompt, label="Labels per prompt, at most (0: no own cap)", told="",
+    )
+    max_labels_per_pair: float = setting(
+        1.0, group="limits", since="0.2.0", hgm=math.inf, help="1, a whole number, or inf.",
+        check=check_labels_per_pair, text=labels_per_pair, key="max_labels", label="Labels per pair, at most",
+    )  # r; math.inf is the paper's simplex
+    quotas: tuple[Quota, ...] = setting(
+        (), group="limits", since="0.2.0", backtest=False,
+        help="stratum=LO..HI, either end may be left out; repeatable.",
+        check=check_quotas, option="quota", text=parse_quota, many=True, held=parse_quotas, kept=kept_quotas,
+        hint="law=10..40;chat=..20", told="Labels of a stratum, from .. to; separate by ;",
+    )  # in units of the budget
+    generator_share: float | None = setting(
+        None, group="limits", since="0.2.0", help="Share of the labels one generator takes part in, at most.",
+        most=1.0, check=check_generator_share, step=0.05, label="Greatest share of one generator (0: no cap)",
+        told="No generator takes part in more than this share of the labels.",
+    )
+    max_length_difference: float | None = setting(
+        None, group="limits", since="0.3.0", most=LENGTH_DIFFERENCE_MOST, check=check_length_difference, step=0.05,
+        help="Mean |log length difference| of the pairs, at most (0.69: one is twice as long). Drawn batches keep it "
+        "in expectation, each to within a few labels; --select exact never exceeds it.",
+        label="Mean length difference, at most (0: no limit)",
+        told="Mean over the labels of |log length difference| in characters: 0.69 where one response is twice as long. "
+        "A drawn batch keeps it to within a few labels, an exact one never exceeds it.",
+    )
+    cost: str | None = setting(
+        None, group="limits", since="0.2.0", backtest=False,
+        help="Field of meta with the cost of a label, or `characters` (thousands).",
+        label="Cost column", hint="characters",
+        told="A number in the meta of prompts and responses, summed over the pair; characters: thousands of "
+        "characters to read. The budget is then in these units.",
+    )
+    solver: SolverKind = setting(
+        "newton", group="solving", since="0.2.0", backtest=False, key=None,
+        help="frank-wolfe is the published yardstick.",
+    )
+    tol: float = setting(
+        1e-4, group="solving", since="0.2.0", backtest=False, key=None, check=check_tol,
+        help="Stop when gap and open are at most this.",
+    )
+    select: SelectKind = setting(
+        "sample", group="solving", since="0.2.0", hgm="paper", label="Selection",
+        help="From weights to pairs: exact improves by exchange, without chance.",
+        told="sample: pivotal sampling, inclusion probabilities exact; exact: round and improve by exchange; "
+        "deterministic; no inclusion probabilities; paper: sequential draws by weight.",
+    )
+    seed: int = setting(
+        0, group="solving", since="0.2.0", backtest=False, help="Seed of the draw.",
+        least=0, most=SEED_MOST, check=check_seed, told="",
+    )
+    device: str = setting(
+        "auto", group="solving", since="0.2.0", in_id=False, backtest=False, key=None, help="auto, cpu or cuda.",
+    )
 
     def __post_init__(self) -> None:
         self._check_budget()
-        if not (self.ridge > 0 and math.isfinite(self.ridge)):
-            raise DesignError(
-                f"ridge {self.ridge} is not a positive number; try {DesignSettings.ridge:g} (relative) or "
-                f"{ABSOLUTE_RIDGE:g} (absolute)."
-            )
-        if not RIDGE_LEAST <= self.ridge <= RIDGE_MOST:
-            raise DesignError(
-                f"ridge {_figure(self.ridge)} is outside {RIDGE_LEAST:g}..{RIDGE_MOST:g}, where it can be told from "
-                f"rounding; try {DesignSettings.ridge:g} (relative) or {ABSOLUTE_RIDGE:g} (absolute)."
-            )
-        if not 0 <= self.prior_power <= 1:
-            raise DesignError(
-                f"--prior-power {self.prior_power:g} is outside 0..1; try {DesignSettings.prior_power:g}."
-            )
-        if not (self.temperature > 0 and math.isfinite(self.temperature)):
-            raise DesignError(f"--temperature {self.temperature:g} is not a positive number; try 1.")
-        if not TEMPERATURE_LEAST <= self.temperature <= TEMPERATURE_MOST:
-            raise DesignError(
-                f"--temperature {_figure(self.temperature)} is outside {TEMPERATURE_LEAST:g}.."
-                f"{TEMPERATURE_MOST:g}; try 1."
-            )
-        if not self.max_labels_per_pair >= 1:
-            raise DesignError(
-                f"--max-labels-per-pair {self.max_labels_per_pair} is below 1; give a whole number or inf."
-            )
-        if not (0 < self.tol < 1):
-            raise DesignError(f"--tol {self.tol} is outside (0, 1); try 1e-4.")
-        if self.seed < 0:
-            raise DesignError(f"--seed {_figure(self.seed)} is negative; give 0 or more.")
-        if self.seed > SEED_MOST:
-            raise DesignError(f"--seed {_figure(self.seed)} is above {SEED_MOST}; give a smaller one.")
-        if self.per_prompt is not None and self.per_prompt < 1:
-            raise DesignError(
-                f"--per-prompt {_figure(self.per_prompt)} is below 1; give 1 label or more, or leave it out."
-            )
-        if self.per_prompt is not None and self.per_prompt > LABELS_MOST:
-            raise DesignError(f"--per-prompt {_figure(self.per_prompt)} is above {LABELS_MOST:,}; leave it out.")
-        if self.generator_share is not None and not 0 < self.generator_share <= 1:
-            raise DesignError(
-                f"--generator-share {self.generator_share:g} is outside (0, 1]; try 0.3, or leave it out."
-            )
-        if self.max_length_difference is not None and self.max_length_difference > LENGTH_DIFFERENCE_MOST:
-            raise DesignError(
-                f"--max-length-difference {_figure(self.max_length_difference)} is above {LENGTH_DIFFERENCE_MOST:g}, "
-                "which no two answers reach; try 0.3, or leave it out."
-            )
-        if self.max_length_difference is not None and not (0 < self.max_length_difference < math.inf):
-            raise DesignError(
-                f"--max-length-difference {self.max_length_difference:g} is not a positive number; try 0.3, or "
-                "leave it out."
-            )
-        check_quotas(self.quotas)
+        judge(self)
 
     def _check_budget(self) -> None:
         if self.cost is not None:
@@ -133,108 +196,50 @@ class DesignSettings:
                 raise DesignError("--cost is empty; name a field of the pool's meta, or characters.")
             if not 0 < self.budget <= COST_MOST:
                 raise DesignError(
-                    f"budget {_figure(self.budget)} is not a positive number up to {COST_MOST:g}; give it in units of "
+                    f"budget {figure(self.budget)} is not a positive number up to {COST_MOST:g}; give it in units of "
                     "the cost."
                 )
             return
         if self.budget > LABELS_MOST:
-            raise DesignError(f"budget {_figure(self.budget)} is above {LABELS_MOST:,} labels; ask for fewer.")
+            raise DesignError(f"budget {figure(self.budget)} is above {LABELS_MOST:,} labels; ask for fewer.")
         if not float(self.budget).is_integer():
             raise DesignError(f"budget {self.budget:g} is not a whole number of labels; round it, or give --cost.")
         if self.budget < 1:
             raise DesignError(f"budget {self.budget:g} is below 1; ask for at least one label.")
+# fmt: on
 
 
-def _figure(value: float) -> str:
-    """A number for messages, whatever its size."""
-    return f"{value:g}" if not 1e300 < abs(value) < math.inf else "with more than 300 digits"
-
-
-def parse_quota(text: str) -> Quota:
-    """`stratum=LO..HI` as (stratum, LO, HI); an empty LO is 0, an empty HI no bound. Raises DesignError."""
-    name, _, span = text.rpartition("=")
-    low, dots, high = (part.strip() for part in span.partition(".."))
-    try:
-        if not (name.strip() and dots):
-            raise ValueError
-        return name.strip(), float(low or 0.0), float(high or math.inf)
-    except ValueError:
-        raise DesignError(
-            f"quota {text.strip()!r} is not stratum=LO..HI; write law=10..40, law=10.. or law=..40."
-        ) from None
-
-
-def parse_quotas(text: str) -> tuple[Quota, ...]:
-    """Quotas in one text, `a=1..5;b=..9`. Raises DesignError where one cannot be read or is no range."""
-    quotas = tuple(parse_quota(part) for part in text.split(";") if part.strip())
-    check_quotas(quotas)
-    return quotas
-
-
-def check_quotas(quotas: Sequence[Quota]) -> None:
-    """Every quota a range from 0 up, every stratum named once. Raises DesignError."""
-    seen = set()
-    for name, low, high in quotas:
-        if not (0 <= low <= high and math.isfinite(low)):
-            raise DesignError(f"quota {name}={low:g}..{high:g} is not a range from 0 up; put the smaller number first.")
-        if name in seen:
-            raise DesignError(f"quota {name} is given twice; give each stratum one range.")
-        seen.add(name)
-
-
-# Every other place reads its defaults from these two.
+# Every other place reads its defaults from these two, and what there is to set from SETTINGS.
 DEFAULT_SPACE = SpaceSettings()
 DEFAULT_DESIGN = DesignSettings(budget=1)
+SETTINGS = in_groups(DesignSettings, SpaceSettings)
 # Defaults of 0.2.0 that have changed since: what a batch or scenario of that time means where it does not say.
-BEFORE: Mapping[str, Any] = MappingProxyType({"ridge": 30.0, "spread": "auto", "length": True, "prior_power": 0.0})
+BEFORE: Mapping[str, Any] = MappingProxyType({s.name: s.before for s in SETTINGS if s.before is not UNSAID})
 
 
 def kept_space(kept: Mapping[str, Any]) -> SpaceSettings:
     """Space settings as a file keeps them; what an old file does not say has the default of its time."""
-    return SpaceSettings(**_typed(_KEPT_SPACE, _known(SpaceSettings, {**BEFORE, **kept})))
+    return SpaceSettings(**_kept(SpaceSettings, kept))
 
 
 def kept_design(kept: Mapping[str, Any]) -> DesignSettings:
     """Design settings as a file keeps them (infinity as text); what an old file does not say has its time's default."""
-    plain: dict[str, Any] = {k: math.inf if value == "inf" else value for k, value in {**BEFORE, **kept}.items()}
-    plain["quotas"] = _kept_quotas(plain.get("quotas") or ())
-    return DesignSettings(**_typed(_KEPT_DESIGN, _known(DesignSettings, plain)))
+    return DesignSettings(**_kept(DesignSettings, kept))
 
 
-def _kept_quotas(kept: Any) -> Any:
-    """Quotas as a file keeps them, as tuples; what is no list of triples is left for the types to refuse."""
-    if not isinstance(kept, list | tuple):
-        return kept
-    if not all(isinstance(part, list | tuple) and len(part) == 3 for part in kept):
-        return kept
-    return tuple((name, low, math.inf if high in ("inf", None) else high) for name, low, high in kept)
+def _kept(kind: type, kept: Mapping[str, Any]) -> dict[str, Any]:
+    return typed(kind, from_file(kind, of_kind(kind, {**BEFORE, **kept})))
 
 
-def _known(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Those values that are fields of a dataclass."""
-    names = {f.name for f in fields(kind)}
-    return {name: value for name, value in values.items() if name in names}
+def preparing(settings: DesignSettings) -> dict[str, Any]:
+    """Those settings of a design that its pool and features are prepared by: what `prepare` takes by these names."""
+    return {s.name: getattr(settings, s.name) for s in declared(DesignSettings) if s.prepares}
 
 
-def _model(kind: type) -> type[BaseModel]:
-    """A model with the fields of a dataclass, each of its own type and no other."""
-    hints = get_type_hints(kind)
-    shapes: dict[str, Any] = {f.name: (hints[f.name], ... if f.default is MISSING else f.default) for f in fields(kind)}
-    return create_model(f"Kept{kind.__name__}", __config__=ConfigDict(strict=True), **shapes)
-
-
-_KEPT_SPACE, _KEPT_DESIGN = _model(SpaceSettings), _model(DesignSettings)
-
-
-def _typed(model: type[BaseModel], values: dict[str, Any]) -> dict[str, Any]:
-    """The values, if each has its type. Raises DesignError naming the first that has not."""
-    try:
-        model.model_validate(values)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise DesignError(f"the kept setting {name} cannot be used: {first['msg'].lower()}; set it anew.") from None
-    return values
+def without_limits(settings: DesignSettings) -> DesignSettings:
+    """The settings with every limit at None that may be."""
+    lifted: dict[str, Any] = {s.name: None for s in declared(DesignSettings) if s.group == "limits" and s.optional}
+    return replace(settings, **lifted)
 
 
 @dataclass(frozen=True)
@@ -246,46 +251,21 @@ class Preset:
 
     def space(self, own: SpaceSettings = DEFAULT_SPACE) -> SpaceSettings:
         """The preset's space; what it does not govern is `own`'s."""
-        return replace(own, **_known(SpaceSettings, self.values))
+        return replace(own, **of_kind(SpaceSettings, self.values))
 
     def design(self, own: DesignSettings = DEFAULT_DESIGN) -> DesignSettings:
         """The preset's design; what it does not govern, the budget for one, is `own`'s."""
-        return replace(own, **_known(DesignSettings, self.values))
+        return replace(own, **of_kind(DesignSettings, self.values))
 
 
-_GOVERNED = (
-    "ridge",
-    "ridge_kind",
-    "prior_power",
-    "spread",
-    "select",
-    "max_labels_per_pair",
-    "normalize",
-    "pca",
-    "length",
-)
+_GOVERNED = [s for s in SETTINGS if s.hgm is not UNSAID]
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
-        "default": Preset(
-            "Default",
-            {name: getattr(DEFAULT_DESIGN, name, getattr(DEFAULT_SPACE, name, None)) for name in _GOVERNED},
-        ),
-        "hgm": Preset(
-            "HGM as published",
-            {
-                "ridge": ABSOLUTE_RIDGE, "ridge_kind": "absolute", "prior_power": 0.0, "spread": "free",
-                "select": "paper", "max_labels_per_pair": math.inf, "normalize": False, "pca": "raw", "length": False,
-            },
-        ),
-        "0.2.0": Preset(
-            "0.2.0 default",
-            {
-                **BEFORE, "ridge_kind": "relative", "select": "sample", "max_labels_per_pair": 1.0, "normalize": True,
-                "pca": "within",
-            },
-        ),
+        "default": Preset("Default", {s.name: s.default for s in _GOVERNED}),
+        "hgm": Preset("HGM as published", {s.name: s.hgm for s in _GOVERNED}),
+        "0.2.0": Preset("0.2.0 default", {s.name: s.at_first for s in _GOVERNED}),
     }
-)  # fmt: skip
+)
 
 
 def default_budget(prompts: int) -> int:

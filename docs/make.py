@@ -12,12 +12,12 @@ import re
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
-from dataclasses import MISSING, Field, fields
+from dataclasses import fields
 from enum import Enum
 from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -26,12 +26,14 @@ BLOCK = re.compile(r"(<!-- made: (\w+) -->\n).*?(<!-- /made -->)", re.DOTALL)
 # What somebody who embeds Pairwright may call, in the order of the work; everything else is the house's own.
 LIBRARY = """api settings errors
 pool.schema pool.readers.read pool.readers.base pool.files.storage pool.checks pool.labels pool.pair_lists
-representation.features_file representation.extract representation.space representation.fisher
+representation.features_file representation.extract representation.space
+representation.fisher.base representation.fisher_matrix
 run.prepare run.solve run.results run.report batch.records batch.folder batch.information
 design.geometry design.criteria.base design.criteria.trace design.criteria.hedged design.criteria.determinant
 design.factors design.sets.feasible design.sets.limits design.result
 design.certificate design.solvers.newton design.solvers.frank_wolfe design.selection.sampling design.selection.swaps
-design.rules insight.explain insight.coverage insight.efficiency insight.concentration insight.length_share
+design.rules.base design.rules.compare design.selection.drawn
+insight.explain insight.coverage insight.efficiency insight.concentration insight.length_share
 health.sensitivity health.finding health.texts health.features health.checkup backtest.worth
 review.store.store review.store.decisions review.store.records review.store.roles
 review.register review.topup review.again review.earlier review.signoff review.settling
@@ -168,7 +170,16 @@ def _head(node: ast.ClassDef, source: list[bytes]) -> str:
 def _fields(node: ast.ClassDef, source: list[bytes]) -> Iterator[str]:
     for part in node.body:
         if isinstance(part, ast.AnnAssign) and not ast.unparse(part.target).startswith("_"):
-            yield f"    {_text(part, source)}"
+            yield f"    {_field(part, source)}"
+
+
+def _field(node: ast.AnnAssign, source: list[bytes]) -> str:
+    """A field as the source has it; of a setting's declaration the default only, the rest stands in settings.md."""
+    told = node.value
+    if isinstance(told, ast.Call) and ast.unparse(told.func) in ("setting", "declared_without_default"):
+        kind = f"{ast.unparse(node.target)}: {_text(node.annotation, source)}"
+        return f"{kind} = {_text(told.args[0], source)}" if told.args else kind
+    return _text(node, source)
 
 
 def _signature(node: ast.FunctionDef | ast.AsyncFunctionDef, source: list[bytes]) -> str:
@@ -284,6 +295,8 @@ def _values(hint: Any) -> str:
     (kind,) = kinds
     if get_origin(kind) is list:
         return f"{_values(get_args(kind)[0])}, repeatable"
+    if get_origin(kind) is Literal:
+        return ", ".join(f"`{choice}`" for choice in get_args(kind))
     if issubclass(kind, Enum):
         return ", ".join(f"`{choice.value}`" for choice in kind)
     return {bool: "on or off", int: "whole number", float: "number", str: "text", Path: "path"}[kind]
@@ -312,36 +325,29 @@ def _cell(text: str) -> str:
 
 
 def settings() -> str:
-    """Every setting with its default, its option of `solve` and its key in an address; presets, the environment."""
+    """Every setting as it is declared: default, option, key in an address, meaning; presets, the environment."""
     sys.path.insert(0, str(ROOT))
     from curation import settings as module
     from curation.dashboard.view import View
+    from curation.declared import declared
 
-    options, view = command_options()["solve"], {f.name: f for f in fields(View)}
-    source = (ROOT / "curation" / "settings.py").read_text(encoding="utf-8")
-    spelled = {"quotas": "quota", "max_labels_per_pair": "max_labels_per_pair"}
-    in_address = {"max_labels_per_pair": "max_labels"}
     parts = ["# Settings", NOTE]
     parts.append(
         "Defaults are of the command line, the dashboard and the library alike. An address of the dashboard names what "
         "differs from them (`/design?budget=60&ridge=1`). What the settings mean: [method.md](method.md) and "
         "[manual.md](manual.md)."
     )
-    for kind in (module.SpaceSettings, module.DesignSettings):
+    kinds = (module.SpaceSettings, module.DesignSettings)
+    for kind in kinds:
         rows = ["| setting | default | option | address | means |", "|---|---|---|---|---|"]
-        for f in fields(kind):
-            option = options.get(spelled.get(f.name, f.name))
-            names = "" if option is None else "/".join(f"`{o}`" for o in (*option.opts, *option.secondary_opts))
-            key = in_address.get(f.name, f.name)
-            told = getattr(option, "help", None) or _comment(kind.__name__, f.name, source)
-            rows.append(
-                f"| `{f.name}` | {_field_default(f)} | {names} | {f'`{key}`' if key in view else ''} | {_cell(told)} |"
-            )
-        told = " ".join((kind.__doc__ or "").split())
-        parts += [f"## {kind.__name__}", told, "\n".join(rows)]
-    taken = {in_address.get(f.name, f.name) for k in (module.SpaceSettings, module.DesignSettings) for f in fields(k)}
-    rest = [f for f in view if f not in taken]
-    keys = ", ".join(f"`{name}`" for name in rest)
+        for each in declared(kind):
+            default = "required" if each.required else _setting_default(each.default)
+            names = "/".join(f"`{name}`" for name in each.spelled if name)
+            key = f"`{each.key}`" if each.key else ""
+            rows.append(f"| `{each.name}` | {default} | {names} | {key} | {_cell(each.help)} |")
+        parts += [f"## {kind.__name__}", " ".join((kind.__doc__ or "").split()), "\n".join(rows)]
+    taken = {each.key for each in module.SETTINGS}
+    keys = ", ".join(f"`{f.name}`" for f in fields(View) if f.name not in taken)
     parts += ["## Also in an address", f"{keys}: files, and the share of labels that repeat a pair (`--overlap`)."]
     parts += ["## Presets", "What `--preset` sets where it is not given by name.", _presets(module.PRESETS)]
     environment = [f"| `{name}` | {told} |" for name, told in ENVIRONMENT.items()]
@@ -349,19 +355,8 @@ def settings() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _field_default(f: Field[Any]) -> str:
-    if f.default is MISSING:
-        return "required"
-    if f.default is None or f.default == ():
-        return "none"
-    return f"`{_value(f.default)}`"
-
-
-def _comment(kind: str, name: str, source: str) -> str:
-    """What stands behind a field's definition as a comment."""
-    body = source.split(f"class {kind}:")[1].split("def __post_init__")[0]
-    found = re.search(rf"^    {name}: [^#\n]*#\s*(.*)$", body, re.MULTILINE)
-    return found[1] if found else ""
+def _setting_default(value: Any) -> str:
+    return "none" if value is None or value == () else f"`{_value(value)}`"
 
 
 def _presets(presets: Any) -> str:

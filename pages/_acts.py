@@ -9,6 +9,7 @@ from curation.review.acts import label_costs, price_of
 from curation.review.store.decisions import Decision
 from curation.review.topup import reject_and_replace, top_up
 from pages._guard import acting
+from pages._review_state import review_state, tell
 from pages._shared import features_path, open_pool, prepared_pool, reviewer, set_page_state
 from pages._store import guarded, review_store
 from pages._widgets import escaped
@@ -25,7 +26,7 @@ def act_on_shown(
 ) -> None:
     """One decision for every pair the filters show: what it changes is shown first, one undo takes it back."""
     opened = st.button(f"Act on the {len(keys):,} shown", key="act", width="stretch", disabled=not keys)
-    st.session_state["acting"] = opened  # others' decisions do not close the dialog
+    review_state().dialog = opened  # others' decisions do not close the dialog
     if opened:
         act_dialog(batch, keys, words, decisions, reasons)
 
@@ -64,9 +65,9 @@ def write_act(batch: BatchFolder, keys: list[str], decision: str, reason: str | 
         review_store().decide_many(
             batch.batch_id, keys, decision, who=reviewer(), reason=reason, expected_versions=versions
         )
-        st.session_state["review_message"] = f"{len(keys):,} pairs: {decision}. Undo takes all of them back."
+        tell(f"{len(keys):,} pairs: {decision}. Undo takes all of them back.")
     except CurationError as error:
-        st.session_state["review_message"] = str(error)
+        tell(error)
 
 
 def replace_button(batch: BatchFolder, pair_id: str, local: tuple[int, int, int], version: int) -> None:
@@ -80,7 +81,7 @@ def replace_button(batch: BatchFolder, pair_id: str, local: tuple[int, int, int]
                     expected_version=version, prepared=prepared_pool(),
                 )
             )  # fmt: skip
-        st.session_state.setdefault("came_from", {})[made.batch.batch_id] = batch.batch_id
+        review_state().came_from[made.batch.batch_id] = batch.batch_id
         go_on(made.batch.batch_id, f"{made.sentence()} Undo goes back.")
 
 
@@ -106,7 +107,7 @@ def top_up_button(batch: BatchFolder, words: dict[str, str]) -> None:
 def go_on(batch_id: str, message: str) -> None:
     """Show another batch of this pool."""
     show_batch(batch_id, None)
-    st.session_state["review_message"] = message
+    tell(message)
     st.rerun()
 
 
@@ -122,12 +123,12 @@ def undo(batch: BatchFolder) -> None:
     try:
         back, place = review_store().undo_action(batch.batch_id, who=reviewer()), batch.batch_id
         if not back:
-            place = st.session_state.get("came_from", {}).pop(batch.batch_id, place)
+            place = review_state().came_from.pop(batch.batch_id, place)
             back = review_store().undo_action(place, who=reviewer()) if place != batch.batch_id else []
     except CurationError as error:
-        st.session_state["review_message"] = str(error)
+        tell(error)
         return
     count = f"{len(back):,} decision{'s' if len(back) > 1 else ''}"
-    st.session_state["review_message"] = f"Taken back: {count}." if back else "There is nothing of yours to take back."
+    tell(f"Taken back: {count}." if back else "There is nothing of yours to take back.")
     if back:
         show_batch(place, back[-1].pair_id)

@@ -5,10 +5,11 @@ from dataclasses import asdict
 import pandas as pd
 import streamlit as st
 
-from curation.backtest.report import DECLARED, REFERENCES, Report
+from curation.backtest.report import DECLARED, Report
 from curation.backtest.run import Options, Result, place, read
 from curation.backtest.worth import testable
-from curation.charts.backtest import NAMES, misled_directions, paired_differences, reward_curves
+from curation.charts.backtest import misled_directions, paired_differences, reward_curves
+from curation.charts.rules import short
 from curation.dashboard.jobs import latest_job, start_job
 from pages._jobs import job_panel
 from pages._shared import current_view, features_path, open_pool, reviewer
@@ -82,14 +83,11 @@ def shown(result: Result) -> None:
     )
     names = [curve.rule for curve in report.curves]
     usual: list[str] = [name for name in ("design", "uniform", "farthest_fisher", "paper") if name in names]
-    picked = st.multiselect(
-        "Rules", names, default=usual, key="backtest_rules", format_func=lambda name: NAMES.get(name, name)
-    )
+    picked = st.multiselect("Rules", names, default=usual, key="backtest_rules", format_func=short)
     chart(reward_curves(report, picked or usual), key="backtest_curves")
     st.caption("Bands: 95 % intervals over prompts and splits. Paired differences, below, are much surer.")
-    reference = st.radio(
-        "Lead over", REFERENCES, key="backtest_reference", horizontal=True, format_func=lambda n: NAMES.get(n, n)
-    )
+    references = list(dict.fromkeys(d.reference for d in report.differences))
+    reference = st.radio("Lead over", references, key="backtest_reference", horizontal=True, format_func=short)
     chart(paired_differences(report, reference), key="backtest_differences")
     with st.expander("Table: reward, label multiple, parameter gap, pair accuracy"):
         st.dataframe(table(report), hide_index=True, width="stretch")
@@ -118,7 +116,7 @@ def table(report: Report) -> pd.DataFrame:
             worth = curve.multiple[k]
             rows.append(
                 {
-                    "rule": NAMES.get(curve.rule, curve.rule),
+                    "rule": short(curve.rule),
                     "labels": n,
                     "reward": f"{curve.reward[k].value:+.3f} ± {curve.reward_error[k]:.3f}",
                     "label multiple": f"{worth.value:.1f} ({worth.low:.1f} to {worth.high:.1f})",

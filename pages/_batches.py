@@ -13,7 +13,9 @@ from curation.batch.folder import BatchFolder, batch_stamp, read_batch
 from curation.dashboard.places import LIST_ENDINGS, allowed_path
 from curation.review.queue import QueueTable
 from curation.review.register import check_recorded
+from curation.review.store.decisions import Decision
 from curation.review.store.live import LiveDecisions
+from curation.review.store.store import Store
 from curation.run.results import Solved
 from curation.settings import workspace
 from pages._guidelines import chosen_guidelines
@@ -62,7 +64,7 @@ def saved_batch(solved: Solved) -> BatchFolder | None:
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _batch_of(path: str, stamp: str, _store: Any, place: str) -> tuple[BatchFolder, QueueTable]:
+def _batch_of(path: str, stamp: str, _store: Store, place: str) -> tuple[BatchFolder, QueueTable]:
     batch = read_batch(path)
     check_recorded(_store, batch)  # what is decided on is what was recorded
     return batch, QueueTable(batch.records)
@@ -75,11 +77,11 @@ def batch_at(folder: Path) -> tuple[BatchFolder, QueueTable]:
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def _live(_store: Any, place: str, batch_id: str) -> LiveDecisions:
+def _live(_store: Store, place: str, batch_id: str) -> LiveDecisions:
     return LiveDecisions(_store, batch_id)
 
 
-def live_decisions(batch_id: str) -> dict[str, Any]:
+def live_decisions(batch_id: str) -> dict[str, Decision]:
     """The decisions of a batch as they stand in the store."""
     store = review_store()
     return guarded(lambda: _live(store, f"{store.place}-{id(store)}", batch_id).now())

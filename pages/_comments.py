@@ -4,6 +4,7 @@ import streamlit as st
 
 from curation.errors import CurationError
 from pages._guard import acting
+from pages._review_state import comment_of, tell
 from pages._shared import reviewer
 from pages._store import guarded, review_store
 from pages._widgets import escaped
@@ -15,7 +16,7 @@ def comments(batch_id: str, pair_id: str) -> None:
     for one in said:
         st.caption(f"**{escaped(one.who)}**, {one.at[:16].replace('T', ' ')} UTC: {escaped(one.text)}")
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.text_input("Comment (everybody sees it; decides nothing)", key=f"comment_{pair_id}")
+        st.text_input("Comment (everybody sees it; decides nothing)", key=comment_of(pair_id))
         st.button("Comment", key="comment", on_click=say, args=(batch_id, pair_id))
 
 
@@ -23,7 +24,7 @@ def comments(batch_id: str, pair_id: str) -> None:
 def say(batch_id: str, pair_id: str) -> None:
     """Write a comment."""
     try:
-        review_store().comment(batch_id, pair_id, st.session_state.get(f"comment_{pair_id}", ""), who=reviewer())
-        st.session_state[f"comment_{pair_id}"] = ""
+        review_store().comment(batch_id, pair_id, st.session_state.get(comment_of(pair_id), ""), who=reviewer())
+        st.session_state[comment_of(pair_id)] = ""
     except CurationError as error:
-        st.session_state["review_message"] = str(error)
+        tell(error)

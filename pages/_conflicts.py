@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,21 @@ from pages._widgets import escaped, show_text
 
 NAMES = {"a": "A", "b": "B", "tie": "Tie", "skip": "Skip"}
 SIZES = {1: " (slightly)", 2: " (much)"}
+
+
+@dataclass
+class ConflictState:
+    """Which pair is in view, what the last settling said (whether it went well, the words), whether it changed any."""
+
+    pair: str | None = None
+    told: tuple[bool, str] | None = None
+    changed: bool = False
+
+
+def conflict_state() -> ConflictState:
+    """This session's; to be changed in place."""
+    found: ConflictState = st.session_state.setdefault("conflicts", ConflictState())
+    return found
 
 
 def show_conflicts(folder: Path, batch: BatchFolder, report: dict[str, Any]) -> None:
@@ -42,14 +58,15 @@ def show_conflicts(folder: Path, batch: BatchFolder, report: dict[str, Any]) -> 
 @acting
 def one_conflict(folder: Path, batch: BatchFolder, found: list[dict[str, Any]]) -> None:
     """One pair with what people said of it, the buttons that settle it, and the way to the others."""
-    if st.session_state.pop("conflict_changed", False):
+    seen = conflict_state()
+    if seen.changed:
+        seen.changed = False
         st.rerun()  # the whole page: the report is no longer what it was
-    told = st.session_state.pop("conflict_message", None)
+    told, seen.told = seen.told, None
     if told:
         (st.success if told[0] else st.warning)(escaped(told[1]), icon=":material/gavel:")
     keys = [one["pair_id"] for one in found]
-    wanted = st.session_state.get("conflict_pair")
-    place = keys.index(wanted) if wanted in keys else 0
+    place = keys.index(seen.pair) if seen.pair in keys else 0
     one = found[place]
     settled = one["settled"]
     following = next((key for key in open_pairs(found[place + 1 :] + found[:place])), None)
@@ -127,20 +144,20 @@ def _row(one: dict[str, Any]) -> dict[str, str]:
 @acting
 def go_to(key: str | None) -> None:
     """Show another pair."""
-    st.session_state["conflict_pair"] = key
+    conflict_state().pair = key
 
 
 @acting
 def settle_as(folder: Path, pair_id: str, outcome: str, seen: str | None, following: str | None) -> None:
     """Keep the answer and go on to the next open pair. seen: the settled answer that was on screen, if any."""
-    st.session_state["conflict_changed"] = True
-    st.session_state["conflict_pair"] = pair_id
+    at = conflict_state()
+    at.changed, at.pair = True, pair_id
     try:
         made = settle(folder, pair_id, outcome, who=reviewer(), instead_of=seen, store=review_store())
     except CurationError as error:
-        st.session_state["conflict_message"] = False, str(error)
+        at.told = False, str(error)
         return
     done = f"Pair {pair_id} is settled as {NAMES[outcome]}. {made['open']:,} are open."
-    st.session_state["conflict_message"] = True, done
+    at.told = True, done
     if seen is None and following is not None:
-        st.session_state["conflict_pair"] = following
+        at.pair = following

@@ -32,6 +32,7 @@ from pages._signin import entrance, who_is_here, who_line
 from pages._store import guarded
 
 T = TypeVar("T")
+PreparedKey = tuple[str, str, tuple[tuple[str, Any], ...]]
 PAGE_KEYS = ("batch", "pair", "direction")  # URL keys of single pages, kept beside the view's
 
 
@@ -167,25 +168,14 @@ def features_path() -> Path | None:
 
 
 @st.cache_resource(max_entries=4, show_spinner="Fitting the space")
-def _prepare(pool_key: str, features_key: str, view_key: tuple[Any, ...], _pool: Pool, _path: str) -> Prepared:
-    view = View(dim=view_key[0], normalize=view_key[1], pca=view_key[2], length=view_key[3])
-    return prepare(
-        _pool,
-        _path,
-        space=view.space_settings(),
-        fisher=view_key[4],
-        temperature=view_key[5],
-        per_token=view_key[6],
-    )
+def _prepare(key: PreparedKey, _pool: Pool, _path: str, _view: View) -> Prepared:
+    return prepare(_pool, _path, space=_view.space_settings(), **_view.preparing())
 
 
-def prepared_key() -> tuple[str, str, tuple[Any, ...]]:
-    """What the prepared pool depends on."""
-    view, opened, path = current_view(), open_pool(), features_path()
-    settings = (
-        view.dim, view.normalize, view.pca, view.length, view.fisher, view.temperature, view.per_token,
-    )  # fmt: skip
-    return opened.pool.fingerprint, digest_of(path) if path else "", settings
+def prepared_key() -> PreparedKey:
+    """What the prepared pool depends on: the pool, the features, and the settings of both by name."""
+    opened, path = open_pool(), features_path()
+    return opened.pool.fingerprint, digest_of(path) if path else "", current_view().prepared_by()
 
 
 def prepared_pool() -> Prepared:
@@ -199,7 +189,7 @@ def prepared_pool() -> Prepared:
         st.page_link("pages/features.py", label="Make or attach features", icon=":material/arrow_forward:")
         st.stop()
     opened = open_pool()
-    return guarded(lambda: _prepare(*prepared_key(), opened.pool, str(path)))
+    return guarded(lambda: _prepare(prepared_key(), opened.pool, str(path), current_view()))
 
 
 @st.cache_resource

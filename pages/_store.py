@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import streamlit as st
 
 from curation.errors import CurationError
 from curation.settings import workspace
+
+if TYPE_CHECKING:
+    from curation.review.store.store import Store
 
 T = TypeVar("T")
 
@@ -30,12 +33,12 @@ def guarded(call: Callable[[], T]) -> T:
 
 
 @st.cache_resource(show_spinner=False)
-def _store_for(url: str) -> Any:
+def _store_for(url: str) -> Store:
     from curation.review.store.store import open_store
 
     return open_store()
 
 
-def review_store() -> Any:
+def review_store() -> Store:
     """The review store of this workspace."""
     return guarded(lambda: _store_for(os.environ.get("DATABASE_URL", str(workspace().absolute()))))

@@ -4,10 +4,9 @@ import streamlit as st
 
 from curation.errors import CurationError
 from pages._guard import acting
+from pages._review_state import FILTERS, VIEW_NAME, tell
 from pages._shared import reviewer
 from pages._store import guarded, review_store
-
-KEYS = ("filter_states", "filter_strata", "filter_generators", "filter_words", "filter_sort")
 
 
 def saved_views() -> None:
@@ -20,14 +19,14 @@ def saved_views() -> None:
                 st.button("✕", key=f"drop_view_{name}", on_click=drop, args=(name,), help="Remove this view")
         if not known:
             st.caption("None kept yet.")
-        st.text_input("Name of the present filters and order", key="view_name")
+        st.text_input("Name of the present filters and order", key=VIEW_NAME)
         st.button("Keep", key="keep_view", on_click=keep)
 
 
 @acting
 def apply(view: dict[str, object]) -> None:
     """Set the filters to those of a view; what the view does not name is cleared."""
-    for key in KEYS:
+    for key in FILTERS:
         if key in view:
             st.session_state[key] = view[key]
         else:
@@ -37,12 +36,12 @@ def apply(view: dict[str, object]) -> None:
 @acting
 def keep() -> None:
     """Keep the present filters under the name given."""
-    present = {key: st.session_state[key] for key in KEYS if st.session_state.get(key)}
+    present = {key: st.session_state[key] for key in FILTERS if st.session_state.get(key)}
     try:
-        review_store().save_view(st.session_state.get("view_name", ""), present, who=reviewer())
-        st.session_state["view_name"] = ""
+        review_store().save_view(st.session_state.get(VIEW_NAME, ""), present, who=reviewer())
+        st.session_state[VIEW_NAME] = ""
     except CurationError as error:
-        st.session_state["review_message"] = str(error)
+        tell(error)
 
 
 @acting
@@ -51,4 +50,4 @@ def drop(name: str) -> None:
     try:
         review_store().delete_view(name, who=reviewer())
     except CurationError as error:
-        st.session_state["review_message"] = str(error)
+        tell(error)

@@ -12,27 +12,15 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 from curation.backtest.worth import worth
 from curation.charts.design import against_rules, convergence, frontier
 from curation.dashboard.places import save_upload
-from curation.dashboard.view import View, scenario_settings, view_from_query
+from curation.dashboard.view import IN_VIEW, View, scenario_settings, view_from_query
 from curation.design.result import Step
-from curation.errors import DesignError
 from curation.run.report import budget_frontier, frontier_budgets, report
-from curation.settings import (
-    ABSOLUTE_RIDGE,
-    COST_MOST,
-    DEFAULT_DESIGN,
-    LABELS_MOST,
-    LENGTH_DIFFERENCE_MOST,
-    OVERLAP_MOST,
-    PRESETS,
-    SEED_MOST,
-    DesignSettings,
-    default_budget,
-    parse_quotas,
-)
+from curation.setting_rules import ABSOLUTE_RIDGE, COST_MOST, LABELS_MOST, OVERLAP_MOST
+from curation.settings import DEFAULT_DESIGN, PRESETS, DesignSettings, default_budget
+from pages._controls import Controls
 from pages._guidelines import guidelines_panel
 from pages._learnt import panel as learnt_panel
 from pages._shared import (
-    change_view,
     constraints,
     current_view,
     header,
@@ -58,35 +46,32 @@ def controls() -> None:
     view, opened = current_view(), open_pool()
     prompts = len(opened.pool.prompts)
     presets(view)
+    asked = Controls(view, "design")
     budget_column, ridge_column, spread_column, labels_column = st.columns([1.2, 1.6, 1.2, 1])
     budget = budget_column.number_input(
         "Budget (cost units)" if view.cost else "Budget (labels)", 1, int(COST_MOST) if view.cost else LABELS_MOST,
         view.budget or default_budget(prompts), step=max(1, prompts // 30),
         help=f"What this batch may cost, in units of {view.cost}." if view.cost else "How many human labels this batch buys.",
     )  # fmt: skip
-    choices = sorted({*(RIDGES if view.ridge_kind == "relative" else ABSOLUTE), view.ridge})
-    ridge = ridge_column.select_slider(
-        "Ridge", choices, view.ridge, format_func=lambda value: f"{value:g}",
-        help="Prior information per direction. Relative: 1 is as much as one average direction of a uniform label. "
-        "Small: teach every direction; large: take the pairs with the largest Fisher length.",
-    )  # fmt: skip
-    spreads = ["auto", "balanced", "capped", "free"]
-    spread = spread_column.selectbox(
-        "Spread", spreads, spreads.index(view.spread),
-        help="balanced: every prompt gets its share; capped: the design also chooses prompts; free: no bound.",
-    )  # fmt: skip
+    asked.put(budget=0 if view.budget == 0 and int(budget) == default_budget(prompts) else int(budget))
+    ridge, choices = IN_VIEW["ridge"], sorted({*(RIDGES if view.ridge_kind == "relative" else ABSOLUTE), view.ridge})
+    asked.put(
+        ridge=float(
+            ridge_column.select_slider(
+                ridge.label, choices, view.ridge, format_func=lambda value: f"{value:g}", help=ridge.told
+            )
+        )
+    )
+    asked.draw("spread", spread_column)
     bounds = {"1": 1.0, "2": 2.0, "3": 3.0, "no bound": math.inf}
     if view.max_labels not in bounds.values():  # a link or a scenario may ask for any whole number
         bounds[f"{view.max_labels:g}"] = view.max_labels
     names = [name for name, value in bounds.items() if value == view.max_labels]
-    most = labels_column.selectbox("Labels per pair, at most", list(bounds), list(bounds).index(names[0]))
-    changed = {"budget": int(budget), "ridge": float(ridge), "spread": spread, "max_labels": bounds[most]}
-    if view.budget == 0 and int(budget) == default_budget(prompts):
-        changed["budget"] = 0
-    changed |= more_controls(view)
-    if any(getattr(view, name) != value for name, value in changed.items()):
-        change_view(**changed)
-        st.rerun()
+    most = labels_column.selectbox(IN_VIEW["max_labels"].label, list(bounds), list(bounds).index(names[0]))
+    asked.put(max_labels=bounds[most])
+    more_controls(asked)
+    asked.rest()
+    asked.take()
 
 
 def presets(view: View) -> None:
@@ -104,93 +89,39 @@ def presets(view: View) -> None:
         open_view(view.with_preset(names[chosen]))
 
 
-def more_controls(view: View) -> dict[str, object]:
+def more_controls(asked: Controls) -> None:
     """Selection, seed, overlap, limits, pins and exclusions, folded away."""
-    changed: dict[str, object] = {}
+    view = asked.view
     with st.expander("Selection, constraints, pins and exclusions"):
         first, second, third, fourth = st.columns(4)
-        kinds = ["relative", "absolute"]
-        kind = first.selectbox("Ridge unit", kinds, kinds.index(view.ridge_kind))
+        kind = asked.draw("ridge_kind", first)
         if kind != view.ridge_kind:
-            changed |= {"ridge_kind": kind, "ridge": DEFAULT_DESIGN.ridge if kind == "relative" else ABSOLUTE_RIDGE}
-        changed["prior_power"] = float(
-            third.number_input(
-                "Prior power", 0.0, 1.0, view.prior_power, 0.25,
-                help="0: the prior says the same of every direction; 1: each direction's prior is as large as what it "
-                "matters; between: between. Above 0, a few dominating directions no longer set the prior of all.",
-            )
+            asked.put(ridge=DEFAULT_DESIGN.ridge if kind == "relative" else ABSOLUTE_RIDGE)
+        asked.draw("prior_power", third)
+        asked.draw("select", second)
+        asked.draw("seed", third)
+        overlap = fourth.number_input(
+            "Overlap", 0.0, OVERLAP_MOST, view.overlap, 0.05,
+            help="Share of the budget that labels a pair a second time.",
         )  # fmt: skip
-        selects = ["sample", "exact", "paper"]
-        changed["select"] = second.selectbox(
-            "Selection", selects, selects.index(view.select),
-            help="sample: pivotal sampling, inclusion probabilities exact; exact: round and improve by exchange; "
-            "deterministic; no inclusion probabilities; paper: sequential draws by weight.",
-        )  # fmt: skip
-        changed["seed"] = int(third.number_input("Seed", 0, SEED_MOST, view.seed))
-        changed["overlap"] = float(
-            fourth.number_input(
-                "Overlap",
-                0.0,
-                OVERLAP_MOST,
-                view.overlap,
-                0.05,
-                help="Share of the budget that labels a pair a second time.",
-            )
-        )
-        changed |= limits(view)
+        asked.put(overlap=float(overlap))
+        limits = ("per_prompt", "generator_share", "quotas", "cost", "max_length_difference")
+        for name, column in zip(limits, st.columns(len(limits)), strict=True):
+            asked.draw(name, column)
         for name, title in (("pins", "Pins"), ("exclude", "Exclusions")):
-            kept = getattr(view, name)
             left, right = st.columns([3, 1], vertical_alignment="bottom")
             file = left.file_uploader(
                 f"{title} (CSV with pair_id, or prompt_id and up to two response ids)", type="csv", key=f"upload_{name}"
             )
             if file is not None:
-                changed[name] = str(guarded(partial(uploaded, file)))
-            elif kept and right.button(f"Drop {title.lower()}", key=f"drop_{name}"):
-                changed[name] = ""
-    return changed
+                asked.put(**{name: str(guarded(partial(uploaded, file)))})
+            elif getattr(view, name) and right.button(f"Drop {title.lower()}", key=f"drop_{name}"):
+                asked.put(**{name: ""})
 
 
 def uploaded(file: UploadedFile) -> Path:
     """An uploaded file, kept in the workspace."""
     return save_upload(file.name, file.getvalue(), who=reviewer(), store=review_store())
-
-
-def limits(view: View) -> dict[str, object]:
-    """Own caps, generator shares, quotas, costs and length differences; a text that cannot be read changes nothing."""
-    first, second, third, fourth, fifth = st.columns(5)
-    changed: dict[str, object] = {
-        "per_prompt": int(
-            first.number_input("Labels per prompt, at most (0: no own cap)", 0, LABELS_MOST, view.per_prompt)
-        ),
-        "generator_share": float(
-            second.number_input(
-                "Greatest share of one generator (0: no cap)", 0.0, 1.0, view.generator_share, 0.05,
-                help="No generator takes part in more than this share of the labels.",
-            )
-        ),
-        "max_length_difference": float(
-            fifth.number_input(
-                "Mean length difference, at most (0: no limit)", 0.0, LENGTH_DIFFERENCE_MOST, view.max_length_difference, 0.05,
-                help="Mean over the labels of |log length difference| in characters: 0.69 where one response is twice "
-                "as long. A drawn batch keeps it to within a few labels, an exact one never exceeds it.",
-            )
-        ),
-        "cost": fourth.text_input(
-            "Cost column", view.cost, placeholder="characters",
-            help="A number in the meta of prompts and responses, summed over the pair; characters: thousands of "
-            "characters to read. The budget is then in these units.",
-        ).strip(),
-    }  # fmt: skip
-    quotas = third.text_input(
-        "Quotas", view.quotas, placeholder="law=10..40;chat=..20", help="Labels of a stratum, from .. to; separate by ;"
-    ).strip()
-    try:
-        parse_quotas(quotas)
-        changed["quotas"] = quotas
-    except DesignError as error:
-        st.error(str(error), icon=":material/error:")
-    return changed
 
 
 def figures() -> None:

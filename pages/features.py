@@ -13,8 +13,9 @@ from curation.health.checkup import design_sensitivity, feature_health
 from curation.health.finding import Finding
 from curation.health.sensitivity import Sensitivity
 from curation.pool.pair_lists import LocalPair
+from curation.representation.fisher.base import FISHERS
 from curation.run.results import Solved
-from curation.settings import DIM_MOST, TEMPERATURE_LEAST, TEMPERATURE_MOST
+from pages._controls import Controls
 from pages._findings import show_findings
 from pages._jobs import job_panel
 from pages._shared import (
@@ -110,48 +111,21 @@ def taken(job: Job | None) -> None:
 
 def space_controls() -> None:
     """Settings of the space and of the Fisher matrix."""
-    view = current_view()
+    controls = Controls(current_view(), "features")
     columns = st.columns([1, 1, 1, 1, 1], vertical_alignment="bottom")
-    dim = columns[0].number_input(
-        "PCA dimensions", 1, DIM_MOST, view.dim, key=f"dim_{view.dim}", help="The length coordinate comes on top."
-    )
-    kinds = ["within", "raw"]
-    pca = columns[1].selectbox(
-        "PCA on",
-        kinds,
-        kinds.index(view.pca),
-        help="within: responses centred within their prompt, which cancels what the prompt alone explains.",
-    )
-    fishers = ["auto", "reference", "empirical", "uniform"]
-    fisher = columns[2].selectbox(
-        "Fisher", fishers, fishers.index(view.fisher), help="Whose probabilities weigh the directions."
-    )
-    normalize = columns[3].checkbox("L2-normalise", view.normalize)
-    length = columns[4].checkbox("Length coordinate", view.length)
-    temperature, per_token = view.temperature, view.per_token
-    if fisher == "empirical":
+    controls.draw("dim", columns[0])
+    controls.draw("pca", columns[1])
+    fisher = controls.draw("fisher", columns[2])
+    controls.draw("normalize", columns[3])
+    controls.draw("length", columns[4])
+    if FISHERS[fisher].tempered:
         left, right = st.columns([1, 3], vertical_alignment="bottom")
-        temperature = left.number_input(
-            "Temperature",
-            TEMPERATURE_LEAST,
-            TEMPERATURE_MOST,
-            view.temperature,
-            0.1,
-            help="Of the softmax over a prompt's candidates.",
-        )
-        per_token = right.checkbox("Log-probabilities per token", view.per_token)
-    changed = {
-        "dim": int(dim),
-        "pca": pca,
-        "fisher": fisher,
-        "normalize": normalize,
-        "length": length,
-        "temperature": float(temperature),
-        "per_token": per_token,
-    }
-    if any(getattr(view, name) != value for name, value in changed.items()):
-        change_view(**changed)
-        st.rerun()
+        controls.draw("temperature", left)
+        controls.draw("per_token", right)
+    else:
+        controls.leave("temperature", "per_token")
+    controls.rest()
+    controls.take()
 
 
 def figures() -> None:
@@ -208,9 +182,10 @@ def figures() -> None:
     fit = "" if p.fit_r2 is None else f" The log-linear fit explains {p.fit_r2:.0%} of the centred log-probabilities."
     st.caption(f"Fisher {p.kind}: {escaped(p.reason)}{fit}")
     if measured is not None and float(np.median(measured)) < 2:
+        weighing = " or ".join(kind.name for kind in FISHERS if kind.needs_logprobs)
         st.info(
             "The reference's summed log-probabilities put nearly all mass on one candidate of a prompt, as they do for long texts; "
-            "they are shown beside every pair, but weigh no direction unless Fisher is set to reference or empirical.",
+            f"they are shown beside every pair, but weigh no direction unless Fisher is set to {weighing}.",
             icon=":material/info:",
         )
 

@@ -9,6 +9,7 @@ from curation.charts.map import pair_map
 from curation.insight.pair_map import map_frame
 from curation.run.results import Solved
 from pages._batches import saved_batch
+from pages._review_state import review_state
 from pages._shared import header, set_page_state, solved_key, solved_view
 from pages._store import guarded, review_store
 from pages._widgets import chart
@@ -99,6 +100,6 @@ st.dataframe(
     },
 )
 if len(chosen) and st.button(f"Review these {len(chosen)} pairs", type="primary", icon=":material/fact_check:"):
-    st.session_state["review_queue"] = chosen["pair_id"].tolist()
+    review_state().only = chosen["pair_id"].tolist()
     set_page_state("pair", chosen["pair_id"].iloc[0])
     st.switch_page("pages/review.py")

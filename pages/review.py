@@ -1,8 +1,7 @@
 """Why this pair? Side-by-side review: every decision is written at once."""
 
-from collections import Counter
+from dataclasses import dataclass
 
-import pandas as pd
 import streamlit as st
 
 from curation.batch.folder import BatchFolder, Record
@@ -10,15 +9,17 @@ from curation.batch.guidelines import guidelines_of
 from curation.errors import CurationError
 from curation.insight.text_diff import sentence_diff, similarity
 from curation.pool.schema import prompt_text
-from curation.review.queue import SORTS, STATES, Filter, decision_words, next_pair
+from curation.review.queue import QueueTable, decision_words, next_pair
 from curation.review.store.decisions import Decision
+from pages import _review_state as keys
 from pages._acts import act_on_shown, replace_button, top_up_button, undo
 from pages._batches import batch_at, live_decisions
 from pages._comments import comments
 from pages._guard import acting
-from pages._shared import header, page_state, reviewer, set_page_state
+from pages._queue import go_to, kept_in_view, queue_filter, table, tally, watch
+from pages._review_state import forget_seen, review_state, show_message, tell
+from pages._shared import header, reviewer, set_page_state
 from pages._store import guarded, review_store
-from pages._views import saved_views
 from pages._widgets import batch_choice, escaped, replacement_for, show_text
 
 PAGE = {"section": "Batch", "rank": 1, "title": "Review", "icon": ":material/fact_check:"}
@@ -31,9 +32,117 @@ REASONS = (
     "too hard to judge",
     "other",
 )
-SHOWN_ROWS = 200  # of the queue at once: a browser given fifty thousand answers late
-SIGNS = {"approve": "✓", "reject": "✗", "flag": "⚑", "undecided": "·"}
 MARKS = {"approve": "✓ approved", "reject": "✗ rejected", "flag": "⚑ flagged", "undecided": "· undecided"}
+
+
+@dataclass(frozen=True)
+class Desk:
+    """A batch under review as this run of the page shows it.
+
+    words: of every pair. queue: ids of the pairs that the filters show, in order. current: the pair in view.
+    """
+
+    batch: BatchFolder
+    decisions: dict[str, Decision]
+    words: dict[str, str]
+    queue: list[str]
+    current: str | None
+    blind: bool
+
+
+def queue_column(batch: BatchFolder, every: QueueTable) -> Desk:
+    """How far the review is, the filters, the queue, and what acts on all of it."""
+    decisions = live_decisions(batch.batch_id)
+    words = decision_words(decisions, batch.records)
+    tally(words)
+    watch(batch.batch_id, sum(made.version for made in decisions.values()))
+    blind = st.toggle("Blind: hide generators", key=keys.BLIND)
+    wanted = queue_filter(batch)
+    rows = every.select(words, wanted)
+    queue = rows["pair_id"].tolist()
+    current = kept_in_view(batch, wanted, queue, words)
+    st.caption(f"{len(queue):,} pairs in the queue")
+    if queue:
+        table(rows, queue.index(current) if current in queue else 0, current)
+    act_on_shown(batch, queue, words, decisions, REASONS)
+    st.button(
+        "Undo my last action",
+        key="undo",
+        on_click=undo,
+        args=(batch,),
+        icon=":material/undo:",
+        shortcut="u",
+        width="stretch",
+    )
+    top_up_button(batch, words)
+    return Desk(batch, decisions, words, queue, current, blind)
+
+
+def pair_column(desk: Desk, guidelines: str | None) -> None:
+    """The pair in view: what may be done with it, its texts, its figures, what was said of it."""
+    if guidelines is not None:
+        with st.expander("Guidelines for annotators", icon=":material/menu_book:"):
+            st.code(guidelines, language="markdown", wrap_lines=True)  # as text: nothing in it is loaded or run
+    current = desk.current
+    if current is None:
+        st.info("No pair matches the filters; loosen them to see pairs again.", icon=":material/filter_alt_off:")
+        st.stop()
+        return
+    record = next(r for r in desk.batch.records if r["pair_id"] == current)
+    made = desk.decisions.get(current)
+    version = version_seen(desk.batch, current, made)
+    buttons(desk, current, version)
+    if made is not None and desk.words[current] != "undecided":
+        why = f": {made.reason}" if made.reason else ""
+        st.caption(
+            f"{MARKS[desk.words[current]]} by {escaped(made.who)} at {made.at:%Y-%m-%d %H:%M} UTC{escaped(why)}"
+            + (f" ({escaped(made.note)})" if made.note else "")
+        )
+    shown = current in desk.queue
+    where = f"{desk.queue.index(current) + 1:,} of {len(desk.queue):,}" if shown else "no longer in this queue"
+    st.subheader(f"Prompt ({where})")
+    prompt = prompt_text(record["prompt"])
+    show_text(prompt, height=150 if len(prompt) > 300 else None)
+    responses(record, desk.blind)
+    figures(record, desk.batch, desk.blind, version)
+    st.text_input("Note (kept with the next decision on this pair)", key=keys.note_of(current))
+    comments(desk.batch.batch_id, current)
+
+
+def buttons(desk: Desk, current: str, version: int) -> None:
+    """Decide the pair or leave it; every button has its key."""
+    queue, words = desk.queue, desk.words
+    following = next_pair(queue, {**words, current: "decided"}, current)
+    before = queue[(queue.index(current) if current in queue else 0) - 1] if queue else current
+
+    def args(decision: str, reason: str | None = None) -> tuple[object, ...]:
+        return desk.batch, current, decision, version, following, reason
+
+    with st.container(horizontal=True):
+        st.button(
+            "Approve",
+            key="approve",
+            type="primary",
+            icon=":material/check:",
+            shortcut="a",
+            on_click=decide,
+            args=args("approve"),
+        )
+        st.button("Flag", key="flag", icon=":material/flag:", shortcut="f", on_click=decide, args=args("flag"))
+        st.button("Clear", key="clear", on_click=decide, args=args("clear"), disabled=words[current] == "undecided")
+        st.button("Back", key="back", shortcut="b", on_click=go_to, args=(before,))
+        st.button("Next", key="next", shortcut="n", on_click=go_to, args=(following,))
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown("Reject:", width="content")
+        for n, reason in enumerate(REASONS):
+            st.button(
+                reason,
+                key=f"reject_{n}",
+                type="tertiary",
+                shortcut=str(n + 1),
+                on_click=decide,
+                args=args("reject", reason),
+            )
 
 
 @acting
@@ -42,56 +151,32 @@ def decide(
 ) -> None:
     """Write one decision, then go on to the next pair; a refusal is shown at the top of the page."""
     try:
-        note = st.session_state.get(f"note_{key}") or None
+        note = st.session_state.get(keys.note_of(key)) or None
         review_store().decide(
             batch.batch_id, key, decision, who=reviewer(), reason=reason, note=note, expected_version=version
         )
     except CurationError as error:
-        st.session_state["review_message"] = str(error)
+        tell(error)
         return
     if decision != "clear":
         set_page_state("pair", following)
 
 
-@acting
-def go_to(key: str | None) -> None:
-    """Show another pair."""
-    set_page_state("pair", key)
-
-
-def tally(words: dict[str, str]) -> None:
-    """How far the review is."""
-    counts = Counter(words.values())
-    done = len(words) - counts["undecided"]
-    st.progress(done / max(len(words), 1), text=f"{done:,} of {len(words):,} decided")
-    st.markdown(
-        f"**{counts['approve']:,} approved** · {counts['reject']:,} rejected · {counts['flag']:,} flagged · {counts['undecided']:,} undecided"
-    )
-
-
-def queue_filter(batch: BatchFolder) -> Filter:
-    """The filter controls."""
-    saved_views()
-    only: list[str] = st.session_state.get("review_queue", [])
-    known = {record["pair_id"] for record in batch.records}
-    only = [key for key in only if key in known]
-    if only and st.button(f"Showing {len(only)} pairs from the map: show all", key="drop_map_queue", width="stretch"):
-        st.session_state["review_queue"] = []
-        st.rerun()
-    states = st.multiselect("Decision", STATES, key="filter_states", placeholder="all")
-    with st.expander("More filters"):
-        strata = st.multiselect(
-            "Stratum", sorted({r["stratum"] or "(none)" for r in batch.records}), key="filter_strata", placeholder="all"
-        )
-        names = sorted({name for r in batch.records for name in (r["generator_a"], r["generator_b"]) if name})
-        generators = (
-            []
-            if st.session_state.get("blind")
-            else st.multiselect("Generator", names, key="filter_generators", placeholder="all")
-        )
-        words = st.text_input("Words in prompt or response", key="filter_words")
-    sort = st.selectbox("Order", list(SORTS), key="filter_sort")
-    return Filter(tuple(states), tuple(strata), tuple(generators), words, sort, tuple(only))
+def version_seen(batch: BatchFolder, key: str, made: Decision | None) -> int:
+    """The version of the pair this person has seen; what somebody else decides meanwhile is shown and must be read."""
+    now, state = made.version if made is not None else 0, review_state()
+    here = state.seen is not None and state.seen[:2] == (batch.batch_id, key)
+    seen = state.seen[2] if state.seen and here and made is not None and made.who != reviewer() else now
+    state.seen = batch.batch_id, key, seen
+    if made is not None and seen != now:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.warning(
+                f"{escaped(made.who)} decided this pair while you had it open: "
+                f"{MARKS.get(made.decision, '· undecided again')}.",
+                icon=":material/group:",
+            )
+            st.button("I have seen it", key="seen", on_click=forget_seen)
+    return seen
 
 
 def responses(record: Record, blind: bool) -> None:
@@ -145,179 +230,12 @@ def figures(record: Record, batch: BatchFolder, blind: bool, version: int) -> No
         replace_button(batch, record["pair_id"], found, version)
 
 
-@st.fragment(run_every="3s")
-@acting
-def watch(batch_id: str, seen: int) -> None:
-    """Show the page anew when somebody else has decided; not under an open dialog, which would close.
-
-    seen: entries of the batch that the page knows.
-    """
-    if not st.session_state.get("acting") and sum(made.version for made in live_decisions(batch_id).values()) != seen:
-        st.rerun()
-
-
-def table(queue: pd.DataFrame, place: int, current: str | None) -> None:
-    """The part of the queue around the current pair as a table; a click opens a pair."""
-    start = place // SHOWN_ROWS * SHOWN_ROWS
-    view = queue.iloc[start : start + SHOWN_ROWS].copy()
-    if len(queue) > SHOWN_ROWS:
-        end = start + len(view)
-        with st.container(horizontal=True, vertical_alignment="center"):
-            before = queue["pair_id"].iloc[max(start - SHOWN_ROWS, 0)]
-            after = queue["pair_id"].iloc[min(end, len(queue) - 1)]
-            st.button("‹", key="earlier_rows", on_click=go_to, args=(before,), disabled=not start)
-            st.caption(f"{start + 1:,} to {end:,} of {len(queue):,}")
-            st.button("›", key="later_rows", on_click=go_to, args=(after,), disabled=end >= len(queue))
-    view["state"] = [SIGNS[word] for word in view["decision"]]
-    event = st.dataframe(
-        view[["state", "prompt"]],
-        hide_index=True,
-        width="stretch",
-        height=360,
-        on_select="rerun",
-        selection_mode="single-row",
-        key=f"queue_{hash(tuple(view['pair_id']))}_{hash(tuple(view['decision']))}",
-        column_config={
-            "state": st.column_config.TextColumn("", width=30),
-            "prompt": st.column_config.TextColumn("Prompt", width="large"),
-        },
-    )
-    picked = event["selection"]["rows"]
-    if (
-        picked
-        and view["pair_id"].iloc[picked[0]] != current
-        and st.session_state.get("table_pick") != view["pair_id"].iloc[picked[0]]
-    ):
-        st.session_state["table_pick"] = view["pair_id"].iloc[picked[0]]
-        set_page_state("pair", view["pair_id"].iloc[picked[0]])
-        st.rerun()
-
-
-def kept_in_view(batch: BatchFolder, wanted: Filter, keys: list[str], words: dict[str, str]) -> str | None:
-    """The pair to show: the one in view stays, even where somebody's decision takes it out of the filters, until this
-    person moves on or filters anew; a key pressed now must not decide a pair that was put in its place."""
-    current, asked = page_state("pair"), (batch.batch_id, wanted)
-    same = st.session_state.get("review_asked") == asked
-    st.session_state["review_asked"] = asked
-    if current in keys or (same and current in words):
-        return current
-    found = next_pair(keys, words, None)
-    set_page_state("pair", found)
-    return found
-
-
-def version_seen(batch: BatchFolder, key: str, made: Decision | None) -> int:
-    """The version of the pair this person has seen; what somebody else decides meanwhile is shown and must be read."""
-    now = made.version if made is not None else 0
-    place, seen = st.session_state.get("review_seen", (None, now))
-    if place != (batch.batch_id, key) or made is None or made.who == reviewer():
-        seen = now
-    st.session_state["review_seen"] = ((batch.batch_id, key), seen)
-    if made is not None and seen != now:
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.warning(
-                f"{escaped(made.who)} decided this pair while you had it open: "
-                f"{MARKS.get(made.decision, '· undecided again')}.",
-                icon=":material/group:",
-            )
-            st.button("I have seen it", key="seen", on_click=st.session_state.pop, args=("review_seen",))
-    return int(seen)
-
-
 header("Review", "Why this pair? Every decision is kept the moment it is made.")
-folder = batch_choice()
-batch, queue_table = batch_at(folder)
-decisions = live_decisions(batch.batch_id)
-words = decision_words(decisions, batch.records)
-message = st.session_state.pop("review_message", None)
-if message:
-    st.warning(message, icon=":material/info:")
+batch, every = batch_at(batch_choice())
+show_message()
 side, main = st.columns([1, 2.5])
 with side:
-    tally(words)
-    watch(batch.batch_id, sum(made.version for made in decisions.values()))
-    blind = st.toggle("Blind: hide generators", key="blind")
-    wanted = queue_filter(batch)
-    queue = queue_table.select(words, wanted)
-    keys = queue["pair_id"].tolist()
-    current = kept_in_view(batch, wanted, keys, words)
-    st.caption(f"{len(keys):,} pairs in the queue")
-    if keys:
-        table(queue, keys.index(current) if current in keys else 0, current)
-    act_on_shown(batch, keys, words, decisions, REASONS)
-    st.button(
-        "Undo my last action",
-        key="undo",
-        on_click=undo,
-        args=(batch,),
-        icon=":material/undo:",
-        shortcut="u",
-        width="stretch",
-    )
-    top_up_button(batch, words)
+    desk = queue_column(batch, every)
 guidelines = guarded(lambda: guidelines_of(batch))
 with main:
-    if guidelines is not None:
-        with st.expander("Guidelines for annotators", icon=":material/menu_book:"):
-            st.code(guidelines, language="markdown", wrap_lines=True)  # as text: nothing in it is loaded or run
-    if current is None:
-        st.info("No pair matches the filters; loosen them to see pairs again.", icon=":material/filter_alt_off:")
-        st.stop()
-    record = next(r for r in batch.records if r["pair_id"] == current)
-    made = decisions.get(current)
-    version = version_seen(batch, current, made)
-    following = next_pair(keys, {**words, current: "decided"}, current)
-    place = keys.index(current) if current in keys else None
-    before = keys[(place or 0) - 1] if keys else current
-    with st.container(horizontal=True):
-        args = (batch, current)
-        st.button(
-            "Approve",
-            key="approve",
-            type="primary",
-            icon=":material/check:",
-            shortcut="a",
-            on_click=decide,
-            args=(*args, "approve", version, following, None),
-        )
-        st.button(
-            "Flag",
-            key="flag",
-            icon=":material/flag:",
-            shortcut="f",
-            on_click=decide,
-            args=(*args, "flag", version, following, None),
-        )
-        st.button(
-            "Clear",
-            key="clear",
-            on_click=decide,
-            args=(*args, "clear", version, following, None),
-            disabled=words[current] == "undecided",
-        )
-        st.button("Back", key="back", shortcut="b", on_click=go_to, args=(before,))
-        st.button("Next", key="next", shortcut="n", on_click=go_to, args=(following,))
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.markdown("Reject:", width="content")
-        for n, reason in enumerate(REASONS):
-            st.button(
-                reason,
-                key=f"reject_{n}",
-                type="tertiary",
-                shortcut=str(n + 1),
-                on_click=decide,
-                args=(*args, "reject", version, following, reason),
-            )
-    if made is not None and words[current] != "undecided":
-        why = f": {made.reason}" if made.reason else ""
-        st.caption(
-            f"{MARKS[words[current]]} by {escaped(made.who)} at {made.at:%Y-%m-%d %H:%M} UTC{escaped(why)}"
-            + (f" ({escaped(made.note)})" if made.note else "")
-        )
-    where = f"{place + 1:,} of {len(keys):,}" if place is not None else "no longer in this queue"
-    st.subheader(f"Prompt ({where})")
-    show_text(prompt_text(record["prompt"]), height=150 if len(prompt_text(record["prompt"])) > 300 else None)
-    responses(record, blind)
-    figures(record, batch, blind, version)
-    st.text_input("Note (kept with the next decision on this pair)", key=f"note_{current}")
-    comments(batch.batch_id, current)
+    pair_column(desk, guidelines)

@@ -19,6 +19,7 @@ RewardKind = Literal["auto", "logit", "raw"]
 CLIP = 1e-4  # a known probability is kept this far from 0 and 1 before its logit is taken
 MOST_EXTREME = 1 / 3  # share of qualities that are exactly 0 or 1 from which `auto` takes them as they are
 LEAST_PROMPTS = 8  # below, two halves say nothing
+LEAST_GENERATORS = 4  # to leave half of them out, or to tell the strong from the weak
 
 
 class BacktestError(CurationError):

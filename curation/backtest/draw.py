@@ -6,14 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from curation.backtest.nuisance import nuisance_columns
+from curation.backtest.contrasts.base import CONTRASTS, Sight
 from curation.backtest.split import Known, Rule
-from curation.design.criteria.trace import Criterion
-from curation.design.rules import choose_inside, rule_weights, sequential
+from curation.design.rules.base import RULES, Problem
+from curation.design.rules.inside import choose_inside
 from curation.design.selection.sampling import Batch, sample
 from curation.design.sets.uniform import uniform_design
 from curation.insight.learning import Outcomes
@@ -23,9 +21,7 @@ from curation.representation.features_file import FeatureTable
 from curation.run.prepare import prepare
 from curation.run.results import Earlier, Prepared
 from curation.run.solve import design_problem, run_solver, select_batch
-from curation.settings import DesignSettings
-
-MATCHED = 0.3  # of the mean squared difference of log length: what `matched` adds to a pair's own
+from curation.settings import DesignSettings, preparing
 
 
 class Drawer:
@@ -49,16 +45,14 @@ class Drawer:
         if pool is not self.pool:
             self.pool, self.prepared = pool, {}
         settings = rule.settings
-        key = (rule.table, rule.space, settings.fisher, settings.temperature, settings.per_token)
+        key = (rule.table, rule.space, *preparing(settings).values())
         if key not in self.prepared:
             self.prepared[key] = prepare(
                 pool,
                 tables[rule.table],
                 space=rule.space,
-                fisher=settings.fisher,
-                temperature=settings.temperature,
-                per_token=settings.per_token,
                 device="cpu",
+                **preparing(settings),
             )
         prepared = self.prepared[key]
         return [_batches(prepared, replace(settings, budget=budget), rule, seeds, known) for budget in budgets]
@@ -71,14 +65,12 @@ def _batches(
     seeds: Sequence[int],
     known: Known | None,
 ) -> list[Batch]:
-    """Batches of one budget, one for each seed. What involves no chance, or is picked one by one, is made once."""
+    """Batches of one budget, one for each seed. What involves no chance is made once."""
     if rule.pilot:
         assert known is not None
         return [piloted(prepared, settings, rule, seed, wins) for seed, wins in zip(seeds, known.wins, strict=True)]
     criterion, feasible = design_problem(prepared, settings)
     pick = rule.pick
-    if pick in ("d_optimal", "greedy"):
-        return [sequential(criterion, feasible, determinant=pick == "d_optimal", seed=seeds[0])] * len(seeds)
     if pick == "design":
         design = run_solver(criterion, feasible, settings)
         if rule.mixture:
@@ -87,25 +79,11 @@ def _batches(
         if settings.select == "exact":
             return [select_batch(criterion, feasible, design, settings)] * len(seeds)
         return [select_batch(criterion, feasible, design, replace(settings, seed=seed)) for seed in seeds]
-    if pick in ("length_gap", "matched", "generator_gap"):
-        weights = choose_inside(feasible, _values(pick, prepared, criterion, None if known is None else known.strength))
-    else:
-        weights = rule_weights(pick, criterion, feasible, prepared.probabilities.p)
-    return [sample(feasible, weights, seed=seed) for seed in seeds]
-
-
-def _values(pick: str, prepared: Prepared, criterion: Criterion, strength: NDArray[np.float64] | None) -> Tensor:
-    """(pairs,) what a rule takes the largest of in every prompt."""
-    geometry = prepared.geometry
-    if pick == "generator_gap":
-        if strength is None:
-            raise ValueError("generator_gap needs the strengths of the generators")
-        return geometry.difference(torch.as_tensor(strength)).abs()
-    length = torch.as_tensor(nuisance_columns(prepared.pool, ["length"])[:, 0])
-    gap = geometry.difference(length).square()
-    if pick == "length_gap":
-        return gap
-    return geometry.quadratic(criterion.root) / (MATCHED * gap.mean().clamp_min(1e-12) + gap)
+    if pick in CONTRASTS:
+        values = CONTRASTS[pick].values(Sight(prepared, criterion, None if known is None else known.strength))
+        weights = choose_inside(feasible, values)
+        return [sample(feasible, weights, seed=seed) for seed in seeds]
+    return RULES[pick].batches(Problem(criterion, feasible, prepared.probabilities.p), seeds)
 
 
 def piloted(

@@ -21,7 +21,7 @@ from curation.backtest.policy_value import sharpness_at_kl
 from curation.design.criteria.trace import Criterion
 from curation.design.result import Design
 from curation.design.sets.feasible import Feasible
-from curation.representation.fisher import fisher_matrix
+from curation.representation.fisher_matrix import fisher_matrix
 from curation.representation.segments import softmax_within
 
 Array = NDArray[np.float64]

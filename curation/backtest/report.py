@@ -11,13 +11,13 @@ from scipy.optimize import isotonic_regression
 
 from curation.backtest.arena import Arena
 from curation.backtest.split import Outcome
+from curation.design.rules.base import RULES
 from curation.insight.clustered import Interval, Means, clustered_means
 
 Array = NDArray[np.float64]
 DRAWS = 4000  # of the means, for the intervals of label multiples
 LEVEL = 0.01  # of the one test
 ARRAYS = ("reward_error", "gap", "gap_error", "accuracy", "accuracy_error")
-REFERENCES = ("uniform", "farthest", "farthest_fisher")
 DECLARED = (
     "Declared before looking: reward at equal KL on prompts no batch saw, design minus uniform, averaged over the "
     "budgets; one-sided test at 1 % with errors over prompts and seeds, passed on the outcomes as they are and with "
@@ -127,10 +127,15 @@ def make_report(
     arena: Arena,
     *,
     design: str = "design",
-    references: tuple[str, ...] = REFERENCES,
+    references: tuple[str, ...] | None = None,
     seed: int = 0,
 ) -> Report:
-    """The curves, the differences, the label multiples and the verdict on the rule named `design`."""
+    """The curves, the differences, the label multiples and the verdict on the rule named `design`.
+
+    references: rules that the others' leads are told over; None: uniform and its rivals among the simple rules.
+    """
+    if references is None:
+        references = ("uniform", *(rule.name for rule in RULES if rule.rival))
     omega = arena.pool.prompt_weights()
     gained = outcome.reward - outcome.baseline[:, None, None, :]  # over the reference, which cancels in differences
     ladder = outcome.uniform_reward - outcome.baseline[:, None, :]
@@ -166,7 +171,7 @@ def verdict(design: str, differences: tuple[Difference, ...], curve: Curve) -> s
     by = {d.reference: d for d in differences if d.rule == design and d.budget is None}
     test, worth = by["uniform"], curve.mean_multiple
     figures = _test(test)
-    rivals = [_standing(by[name]) for name in REFERENCES[1:] if name in by]
+    rivals = [_standing(by[rule.name], rule.rival) for rule in RULES if rule.rival and rule.name in by]
     against = f"; {' and '.join(rivals)}" if rivals else ""
     if test.p < LEVEL:
         return f"Choosing pairs is ahead of uniform sampling here ({figures}), {_worth(worth)}{against}."
@@ -201,9 +206,9 @@ def _p(p: float) -> str:
     return f"= {p:.2g}" if p >= 1e-4 else "< 0.0001"
 
 
-def _standing(difference: Difference) -> str:
-    name = {"farthest": "the farthest pair", "farthest_fisher": "the farthest pair in the Fisher metric"}
-    rule, interval = name[difference.reference], difference.interval
+def _standing(difference: Difference, rule: str) -> str:
+    """rule: what the reference is called."""
+    interval = difference.interval
     if interval.low > 0:
         return f"it is also ahead of {rule} ({interval.text()})"
     if interval.high < 0:

@@ -33,7 +33,7 @@ from curation.representation.features_file import read_features
 from curation.review.store.store import open_store
 from curation.run.prepare import load_pool, prepare
 from curation.run.solve import design_problem, run_solver
-from curation.settings import DesignSettings, SpaceSettings, kept_design, kept_space, workspace
+from curation.settings import DesignSettings, SpaceSettings, kept_design, kept_space, preparing, workspace
 
 Array = NDArray[np.float64]
 Split = TypeVar("Split")
@@ -155,10 +155,7 @@ def run_backtest(
 def _misled(arena: Arena, options: Options, kl: float) -> Misled:
     """Of a design with a label a prompt, on everything whose outcome is known."""
     asked = options.design
-    prepared = prepare(
-        arena.pool, arena.tables[0], space=options.space, fisher=asked.fisher, temperature=asked.temperature,
-        per_token=asked.per_token, device="cpu",
-    )  # fmt: skip
+    prepared = prepare(arena.pool, arena.tables[0], space=options.space, device="cpu", **preparing(asked))
     settings = replace(asked, budget=min(arena.prompts, arena.pool.n_pairs))
 
     def solve(fisher: Array) -> tuple[Criterion, Feasible, Design]:

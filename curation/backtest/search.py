@@ -17,11 +17,12 @@ from curation.backtest.arena import Arena, BacktestError, half_of, make_arena
 from curation.backtest.report import Report, make_report
 from curation.backtest.run import Options, Progress, imported_truth, make_plan, run_plan
 from curation.backtest.split import Rule
+from curation.design.rules.base import RULES
 from curation.pool.schema import PoolFile
 from curation.representation.features_file import read_features
+from curation.representation.fisher.base import FISHERS
 from curation.settings import SpreadKind
 
-YARDSTICKS = ("uniform", "first_pair", "farthest", "farthest_fisher", "d_optimal", "greedy")
 REPEATS = 2  # draws of batch and labels a split
 
 
@@ -98,8 +99,9 @@ def study_rules(options: Options, arena: Arena, names: Sequence[str]) -> dict[st
         found[name] = (what, replace(rule, name=name))
 
     plain = Rule("design", "design", space, design)
-    for name in YARDSTICKS:
-        add(name, "simple rule", replace(plain, pick=name))  # type: ignore[arg-type]
+    for each in RULES:
+        if not each.by_reference:  # a pool may have no log-probabilities
+            add(each.name, "simple rule", replace(plain, pick=each.name))
     add("design", "the design as asked", plain)
     for ridge in (each for each in (0.1, 1.0, 3.0, 10.0, 30.0, 100.0) if each != design.ridge):
         add(f"ridge {ridge:g}", f"relative ridge {ridge:g}", replace(plain, settings=replace(design, ridge=ridge)))
@@ -122,7 +124,7 @@ def study_rules(options: Options, arena: Arena, names: Sequence[str]) -> dict[st
     soft = replace(plain, settings=replace(design, ridge=1.0), weighting="inclusion")
     add("ridge 1, inclusion weights", "both", soft)
     if arena.tables[0].reference_logprob is not None:
-        for kind in ("reference", "empirical"):
+        for kind in (kind.name for kind in FISHERS if kind.needs_logprobs):
             add(f"Fisher {kind}", f"{kind} probabilities", replace(plain, settings=replace(design, fisher=kind)))
             rule = replace(plain, settings=replace(design, fisher=kind), pick="farthest_fisher")
             add(f"Fisher {kind}, farthest", f"{kind} probabilities, farthest pair", rule)
@@ -153,7 +155,7 @@ def run_study(
 
 def search_rules(options: Options, arena: Arena, names: Sequence[str]) -> dict[str, tuple[str, Rule]]:
     """Representations to choose from: dimensions, normalisation, length, PCA, features file, Fisher matrix."""
-    kept = ("d =", "no length", "no normalisation", "raw PCA", "Fisher reference", "Fisher empirical", "features ")
+    kept = ("d =", "no length", "no normalisation", "raw PCA", "Fisher ", "features ")
     every = study_rules(options, arena, names)
     found = {"default": ("as asked", replace(every["design"][1], name="default"))}
     found |= {name: it for name, it in every.items() if name.startswith(kept) and not name.endswith("farthest")}

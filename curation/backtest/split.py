@@ -7,54 +7,32 @@ and fitted by the same learner; the other half, which no batch saw, says what ea
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Literal, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from curation.backtest.arena import Arena, BacktestError, Half, half_of
+from curation.backtest.arena import LEAST_GENERATORS, Arena, BacktestError, Half, half_of
+from curation.backtest.contrasts.base import CONTRASTS
 from curation.backtest.linear_dpo import Batches, best_linear_reward, fit_linear_dpo
 from curation.backtest.policy_value import Groups, default_kl, pair_accuracy, reward_at_kl
+from curation.design.rules.base import RULES
 from curation.design.selection.sampling import Batch
 from curation.insight.learning_rule import Bets
 from curation.pool.schema import Pool
 from curation.representation.features_file import FeatureTable
 from curation.representation.segments import centre_within
 from curation.representation.space import fit_space
-from curation.settings import PRESETS, DesignSettings, SpaceSettings
+from curation.settings import PRESETS, DesignSettings, SpaceSettings, without_limits
 
 Array = NDArray[np.float64]
-Pick = Literal[
-    "design",
-    "uniform",
-    "first_pair",
-    "farthest",
-    "farthest_fisher",
-    "reference_weighted",
-    "d_optimal",
-    "greedy",
-    "length_gap",
-    "matched",
-    "generator_gap",
-]
-INFORMED: tuple[Pick, ...] = ("generator_gap",)  # rules that are told something of outcomes elsewhere
-LEAST_GENERATORS = 4  # to leave half of them out
-SIMPLE: tuple[Pick, ...] = (
-    "uniform",
-    "first_pair",
-    "farthest",
-    "farthest_fisher",
-    "reference_weighted",
-    "d_optimal",
-    "greedy",
-)
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A way to choose pairs. pick: the design or a simple rule. settings: its budget is replaced by the plan's.
+    """A way to choose pairs. pick: `design`, a simple rule or a contrast. settings: its budget becomes the plan's.
 
     table: number of the features file it looks at. weighting: `inclusion` divides a label's loss by its inclusion
     probability (Horvitz and Thompson), `none` counts labels alike. mixture: share of the weights that is uniform.
@@ -63,7 +41,7 @@ class Rule:
     """
 
     name: str
-    pick: Pick
+    pick: str
     space: SpaceSettings
     settings: DesignSettings
     table: int = 0
@@ -75,7 +53,7 @@ class Rule:
     @property
     def informed(self) -> bool:
         """Whether it is told something of outcomes before all its pairs are chosen."""
-        return self.pilot > 0 or self.pick in INFORMED
+        return self.pilot > 0 or (self.pick in CONTRASTS and CONTRASTS[self.pick].informed)
 
 
 @dataclass(frozen=True)
@@ -375,6 +353,6 @@ def stack(plan: Plan, results: Sequence[SeedResult]) -> Outcome:
 def standard_rules(space: SpaceSettings, settings: DesignSettings) -> tuple[Rule, ...]:
     """The chosen design, its paper variant and every simple rule, under the same constraints."""
     hgm = PRESETS["hgm"]
-    published = replace(hgm.design(settings), per_prompt=None, generator_share=None, max_length_difference=None)
+    published = without_limits(hgm.design(settings))
     rules = [Rule("design", "design", space, settings), Rule("paper", "design", hgm.space(space), published)]
-    return (*rules, *(Rule(name, name, space, settings) for name in SIMPLE))
+    return (*rules, *(Rule(rule.name, rule.name, space, settings) for rule in RULES))

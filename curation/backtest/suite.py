@@ -17,11 +17,13 @@ from pathlib import Path
 import numpy as np
 
 from curation.backtest.arena import Arena, BacktestError, half_of, half_sizes, make_arena
+from curation.backtest.contrasts.base import CONTRASTS
 from curation.backtest.nuisance import without
 from curation.backtest.policy_value import default_kl
 from curation.backtest.run import Options, run_plans
-from curation.backtest.split import LEAST_GENERATORS, SIMPLE, Plan, Rule
+from curation.backtest.split import Plan, Rule
 from curation.backtest.suite_report import Ground, Standing, Suite, read_standings, standings
+from curation.design.rules.base import RULES
 from curation.errors import CurationError, PoolError
 from curation.insight.learning_rule import Bets
 from curation.pool.schema import PoolFile
@@ -97,9 +99,9 @@ def suite_rules(options: Options, *, study: bool = False) -> dict[str, tuple[str
     for name, preset in PRESETS.items():
         if name != "default":
             add(preset.title, "preset", Rule(name, "design", preset.space(space), preset.design(design)))
-    for name in (*SIMPLE, "length_gap", "matched", "generator_gap"):
-        if name != "reference_weighted":  # is uniform where there are no log-probabilities
-            add(name, "simple rule", Rule(name, name, space, even))  # type: ignore[arg-type]
+    simple = [rule.name for rule in RULES if not rule.by_reference]  # a pool may have no log-probabilities
+    for name in (*simple, *CONTRASTS.names()):
+        add(name, "simple rule", Rule(name, name, space, even))
     add("pilot, not learnt from", "a third first, the rest knowing what was bought", replace(plain, pilot=PILOT))
     add("pilot", "a third first, the rest by what its labels say", replace(plain, pilot=PILOT, bets=Bets()))
     if not study:
@@ -149,10 +151,9 @@ def suite_plan(arena: Arena, rules: Sequence[Rule], options: Options) -> Plan:
 
 
 def fitting(rules: Sequence[Rule], arena: Arena) -> list[Rule]:
-    """The rules that mean something on an arena: contrasting generators takes several of them and known quality."""
-    names = {r.generator for prompt in arena.pool.prompts for r in prompt.responses}
-    contrast = arena.source == "quality" and len(names) >= LEAST_GENERATORS and None not in names
-    return [rule for rule in rules if rule.pick != "generator_gap" or contrast]
+    """The rules that mean something on an arena."""
+    unfit = {contrast.name for contrast in CONTRASTS if not contrast.fits(arena)}
+    return [rule for rule in rules if rule.pick not in unfit]
 
 
 def run_suite(

@@ -1,14 +1,8 @@
-"""The batch folder: what `solve` writes and `export` reads. Whole or absent, never half."""
+"""The batch folder as it is read: its files, their bytes' hashes, and what is wrong with them in words."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import shutil
-import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,14 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation.batch.shape import check_manifest, check_record
-from curation.errors import BatchError, OutputError
+from curation.errors import BatchError
 from curation.system.arrays import ArraysError, finite_matrix, load_arrays
 from curation.system.columns import check_parquet
 from curation.system.files import parse_json, read_bounded
 from curation.system.outputs import MANIFEST as MANIFEST
 from curation.system.outputs import RECORDS as RECORDS
 from curation.system.outputs import SIGNATURE as SIGNATURE
-from curation.system.outputs import being_made, check_place, locked_place, sweep_folders
 
 FORMAT_VERSION = 1
 CRITERION = "criterion.npz"  # Fisher matrix and prior: what the labels that come back are valued by
@@ -61,156 +54,6 @@ class BatchFolder:
     def batch_id(self) -> str:
         """The id that decisions and exports refer to."""
         return str(self.manifest["batch_id"])
-
-
-def check_target(out: str | Path, *, force: bool = False) -> Path:
-    """The folder to write, links followed, checked before any work is done. With force a whole unsigned batch may
-    stand there, told by its content, and nothing beside it. What a killed run has left beside it is put back or cleared
-    away. Raises BatchError where it may not be written."""
-    try:
-        path = check_place(out)
-        if os.access(path.parent, os.W_OK):
-            with locked_place(path):
-                sweep_folders(path, FILES | {GUIDELINES})
-    except OutputError as error:
-        raise BatchError(str(error)) from None
-    _check(path, force=force)
-    return path
-
-
-def _check(path: Path, *, force: bool) -> None:
-    if path.exists():
-        if not path.is_dir():
-            raise BatchError(f"{path} exists and is not a folder; choose another --out.")
-        if os.path.lexists(path / SIGNATURE):
-            raise BatchError(f"{path} holds a signed batch, which is never replaced; choose another --out.")
-        if not force:
-            raise BatchError(f"{path} already exists; choose another --out, or replace it with --force.")
-        other = _what_else(path)
-        if other:
-            raise BatchError(f"{path} exists and {other}, so --force will not replace it; choose another --out.")
-    parent = path.parent
-    if not parent.exists():
-        raise BatchError(f"the folder {parent} does not exist; create it first or choose another --out.")
-    if not os.access(parent, os.W_OK):
-        raise BatchError(f"the folder {parent} cannot be written to; choose another --out.")
-
-
-def _what_else(path: Path) -> str | None:
-    """Why a folder is not a whole batch and nothing else, in words; None where it is one, or empty."""
-    inside = sorted(path.iterdir())
-    if not inside:
-        return None
-    if path.is_mount():
-        return "is a mounted file system"
-    for part in inside:
-        if part.name not in FILES | {GUIDELINES} or part.is_symlink() or not part.is_file():
-            return f"holds {part.name}, which is no part of a batch"
-    try:
-        if read_batch(path).manifest.get("batch_id"):
-            return None
-    except (BatchError, OSError, TypeError, AttributeError, KeyError, RecursionError):
-        pass
-    return "is not a batch folder that can be read"
-
-
-def write_batch(
-    out: str | Path,
-    *,
-    manifest: dict[str, Any],
-    records: Sequence[Record],
-    design: dict[str, Any],
-    space: Callable[[Path], None],
-    selected: dict[str, Any],
-    criterion: dict[str, Any],
-    guidelines: str | None = None,
-    force: bool = False,
-    replaces: str | None = None,
-) -> Path:
-    """Write all files to a temporary folder beside `out`, then rename it. Returns the folder.
-
-    replaces: the `batch_stamp` of what stood there when the work began; what has appeared since is not replaced.
-
-    design, selected: columns of the two Parquet files; `selected` holds `vector` as (m, d), and `factor` where labels
-    are not worth alike. space: writes the map to the path it is given. criterion: arrays `fisher` and `prior`, (d, d).
-    Raises BatchError.
-    """
-    path = check_target(out, force=force)
-    seen = batch_stamp(path) if replaces is None else replaces
-    with ExitStack() as held:
-        try:
-            with locked_place(path):
-                staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-                held.callback(shutil.rmtree, staging, ignore_errors=True)
-                held.enter_context(being_made(staging))
-            if guidelines is not None:
-                (staging / GUIDELINES).write_bytes(guidelines.encode())
-            _write_files(staging, manifest, records, design, space, selected, criterion)
-            with locked_place(path):
-                _swap(staging, path, force=force, seen=seen)
-        except OutputError as error:
-            raise BatchError(str(error)) from None
-        except OSError as error:
-            raise BatchError(
-                f"the batch could not be written to {path}: {error.strerror or error}; nothing was."
-            ) from error
-    return path
-
-
-def _write_files(
-    staging: Path,
-    manifest: dict[str, Any],
-    records: Sequence[Record],
-    design: dict[str, Any],
-    space: Callable[[Path], None],
-    selected: dict[str, Any],
-    criterion: dict[str, Any],
-) -> None:
-    """Everything that `write_batch` is given, safe on disk."""
-    with (staging / RECORDS).open("w", encoding="utf-8") as handle:
-        for record in records:
-            missing = [key for key in RECORD_KEYS if key not in record]
-            if missing:
-                raise BatchError(f"an audit record lacks {missing}; nothing was written.")
-            kept = [*RECORD_KEYS, *(key for key in MESSAGE_KEYS if key in record)]
-            handle.write(json.dumps({k: record[k] for k in kept}, ensure_ascii=False) + "\n")
-    pq.write_table(pa.table(design), staging / DESIGN)
-    vectors = np.asarray(selected["vector"], dtype=np.float64)
-    columns = {k: v for k, v in selected.items() if k != "vector"}
-    columns["vector"] = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
-    pq.write_table(pa.table(columns), staging / SELECTED)
-    space(staging / SPACE)
-    with (staging / CRITERION).open("wb") as target:
-        np.savez(target, **criterion)
-    (staging / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    for file in staging.iterdir():
-        with file.open("rb") as handle:
-            os.fsync(handle.fileno())
-    staging.chmod(0o755)
-
-
-def _swap(staging: Path, path: Path, *, force: bool, seen: str) -> None:
-    """Put the finished folder in place; what was there before is removed only afterwards. The place is locked.
-
-    Raises BatchError where something stands there that was not there, or was not signed, when the work began.
-    """
-    if not os.path.lexists(path):
-        staging.rename(path)
-        return
-    _check(path, force=force)
-    if batch_stamp(path) != seen:
-        raise BatchError(
-            f"another batch was written to {path} meanwhile, and stays; choose another --out, or replace it with "
-            "--force."
-        )
-    old = path.with_name(f".{path.name}.old-{os.getpid()}")
-    path.rename(old)
-    try:
-        staging.rename(path)
-    except OSError:
-        old.rename(path)
-        raise
-    shutil.rmtree(old, ignore_errors=True)  # what is left is cleared away at the next write
 
 
 def batch_stamp(folder: str | Path) -> str:

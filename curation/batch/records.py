@@ -18,8 +18,10 @@ from typing import Any
 import numpy as np
 
 from curation import __version__
-from curation.batch.folder import FORMAT_VERSION, MANIFEST, BatchFolder, Record, guidelines_hash, write_batch
+from curation.batch.folder import FORMAT_VERSION, MANIFEST, BatchFolder, Record, guidelines_hash
 from curation.batch.presentation import swapped
+from curation.batch.writing import Contents, write_batch
+from curation.declared import from_file, in_id
 from curation.errors import BatchError
 from curation.insight.learning_rule import taught_identity
 from curation.pool.pair_lists import LocalPair
@@ -27,13 +29,7 @@ from curation.pool.schema import Pool, pair_id
 from curation.run.report import report
 from curation.run.results import Prepared, Solved
 from curation.run.solve import Pinned
-
-LATER = {
-    "temperature": 1.0,
-    "per_token": True,
-    "max_length_difference": None,
-    "prior_power": 0.0,
-}  # settings that came later; at their defaults they change no id
+from curation.settings import DesignSettings, SpaceSettings
 
 
 def reference_probabilities(logprob: np.ndarray, offsets: np.ndarray) -> np.ndarray:
@@ -86,12 +82,11 @@ def _identity(
     taught: list[Any] | None,
     pilot_of: float | None,
 ) -> str:
-    plain = {**settings, "device": None}
     content = [
         pool,
         features,
-        space,
-        {name: value for name, value in plain.items() if name not in LATER or value != LATER[name]},
+        in_id(SpaceSettings, space),
+        in_id(DesignSettings, settings),
         overlap,
         pinned,
         excluded,
@@ -109,18 +104,12 @@ def folder_identity(manifest: Mapping[str, Any], records: Sequence[Record]) -> s
 
     Raises KeyError, TypeError or ValueError for a manifest that lacks what an id is made of.
     """
-    settings, learnt, pilot = dict(manifest["settings"]), manifest.get("learnt"), manifest.get("pilot")
-    if settings["max_labels_per_pair"] == "inf":
-        settings["max_labels_per_pair"] = math.inf
-    settings["quotas"] = [
-        [name, *(math.inf if end == "inf" else end for end in ends)] for name, *ends in settings["quotas"]
-    ]
-    previous = manifest.get("previous")
+    learnt, pilot, previous = (manifest.get(name) for name in ("learnt", "pilot", "previous"))
     return _identity(
         pool=manifest["pool"]["fingerprint"],
         features=manifest["features"]["fingerprint"],
         space={name: value for name, value in manifest["space"].items() if name != "fingerprint"},
-        settings=settings,
+        settings=from_file(DesignSettings, manifest["settings"]),
         overlap=manifest["overlap_labels"],
         pinned=manifest["pinned"],
         held=manifest.get("pinned_labels"),
@@ -261,13 +250,26 @@ def save_batch(
     author: who solved it. guidelines: what annotators are told, a file of the folder whose sha256 the manifest names.
     Neither changes an id. Raises BatchError where `out` may not be written.
     """
+    identity = solved_identity(solved, pinned, excluded)
+    contents = batch_contents(solved, identity, out, pinned, excluded, author, guidelines)
+    return write_batch(out, contents, force=force, replaces=replaces)
+
+
+def batch_contents(
+    solved: Solved,
+    identity: str,
+    out: str | Path,
+    pinned: Pinned,
+    excluded: Sequence[LocalPair],
+    author: str | None,
+    guidelines: str | None,
+) -> Contents:
+    """What the batch folder of a solved design holds. identity: of `solved_identity`; the rest: as `save_batch`."""
     pool, geometry = solved.prepared.pool, solved.prepared.geometry
     chosen = pair_labels(pool, solved, solved.batch.pairs)
-    identity = solved_identity(solved, pinned, excluded)
     shown = batch_seed(identity, solved.settings.seed)
     support = (solved.design.weights > 0).nonzero().squeeze(1).cpu().numpy()
-    return write_batch(
-        out,
+    return Contents(
         manifest=_manifest(solved, identity, blinding_key(out, identity), pinned, excluded)
         | ({} if author is None else {"author": author})
         | ({} if guidelines is None else {"guidelines": guidelines_hash(guidelines)}),
@@ -286,8 +288,6 @@ def save_batch(
             "prior": solved.criterion.prior.cpu().numpy(),
         },
         guidelines=guidelines,
-        force=force,
-        replaces=replaces,
     )
 
 
@@ -376,7 +376,7 @@ def pair_probability(solved: Solved, pairs: np.ndarray) -> np.ndarray:
 
 def reference_effective(prepared: Prepared) -> np.ndarray | None:
     """Effective candidates (P,) under the softmax of the reference log-probabilities; None where any is unknown."""
-    from curation.representation.fisher import effective_candidates
+    from curation.representation.segments import effective_candidates
 
     table, offsets = prepared.table, prepared.geometry.offsets
     known = prepared.pool.reference_logprobs() if table.reference_logprob is None else table.reference_logprob

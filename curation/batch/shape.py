@@ -13,7 +13,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, 
 
 from curation.errors import BatchError, CurationError, SignatureError
 from curation.pool.schema import MessagesValue, as_prompt, canonical_json, plain_reason
-from curation.settings import LABELS_MOST, kept_design, kept_space
+from curation.setting_rules import LABELS_MOST
+from curation.settings import kept_design, kept_space
 
 
 def _number(value: Any) -> float:

@@ -135,7 +135,8 @@ def warm_rows(work: Work, *, repeats: int, device: str, say: Callable[[str], Non
 
 def batch_rows(works: Sequence[Work], *, repeats: int, say: Callable[[str], None]) -> list[dict[str, Any]]:
     """Realised f over the lower bound: `exact`, BAIT's forward-backward, the pivotal draw and the paper's."""
-    from curation.design.rules import forward_backward, realised
+    from curation.design.rules.greedy import forward_backward
+    from curation.design.selection.drawn import realised
     from curation.design.selection.sampling import paper, sample
     from curation.design.selection.swaps import exact
     from curation.design.solvers.newton import newton

@@ -7,23 +7,8 @@ import plotly.graph_objects as go
 
 from curation.backtest.misled import Misled
 from curation.backtest.report import Report
-from curation.charts.style import CATEGORIES, CEILING, DESIGN, FAINT, REJECT, UNIFORM, WARN, figure
-
-NAMES = {
-    "design": "the design",
-    "paper": "paper's variant (raw features, free)",
-    "uniform": "uniform",
-    "first_pair": "first pair",
-    "farthest": "farthest",
-    "farthest_fisher": "farthest (Fisher)",
-    "reference_weighted": "reference-weighted",
-    "d_optimal": "D-optimal",
-    "greedy": "greedy",
-}
-COLOURS = dict(zip(NAMES, (DESIGN, REJECT, UNIFORM, *CATEGORIES[4:]), strict=False)) | {
-    "farthest_fisher": CEILING,
-    "farthest": WARN,
-}
+from curation.charts.rules import colour, short
+from curation.charts.style import DESIGN, REJECT, UNIFORM, figure
 
 
 def reward_curves(report: Report, shown: list[str]) -> go.Figure:
@@ -36,19 +21,19 @@ def reward_curves(report: Report, shown: list[str]) -> go.Figure:
     steps = list(report.budgets)
     for name in shown:
         curve = report.curve(name)
-        colour = COLOURS.get(name, FAINT)
+        tint = colour(name)
         if name in ("design", "uniform"):
             high, low = [i.high for i in curve.reward], [i.low for i in curve.reward]
             out.add_scatter(
-                x=[*steps, *steps[::-1]], y=[*high, *low[::-1]], fill="toself", mode="none", fillcolor=colour,
+                x=[*steps, *steps[::-1]], y=[*high, *low[::-1]], fill="toself", mode="none", fillcolor=tint,
                 opacity=0.12, showlegend=False, hoverinfo="skip",
             )  # fmt: skip
         out.add_scatter(
-            x=steps, y=[i.value for i in curve.reward], name=NAMES.get(name, name), mode="lines+markers",
-            line={"color": colour, "width": 3 if name == "design" else 1.8},
+            x=steps, y=[i.value for i in curve.reward], name=short(name), mode="lines+markers",
+            line={"color": tint, "width": 3 if name == "design" else 1.8},
             customdata=[[i.low, i.high] for i in curve.reward],
             hovertemplate="%{x:,} labels: %{y:.3f} (%{customdata[0]:.3f} to %{customdata[1]:.3f})<extra>"
-            + NAMES.get(name, name) + "</extra>",
+            + short(name) + "</extra>",
         )  # fmt: skip
     out.update_xaxes(type="log", tickvals=steps, ticktext=[f"{n:,}" for n in steps])
     return out
@@ -58,10 +43,10 @@ def paired_differences(report: Report, reference: str) -> go.Figure:
     """Every rule's lead over a reference rule, averaged over budgets, with its 95 % interval."""
     found = [d for d in report.differences if d.reference == reference and d.budget is None]
     found.sort(key=lambda d: d.interval.value)
-    out = figure(x=f"Reward minus that of {NAMES.get(reference, reference)}, mean over budgets", y="", height=360)
+    out = figure(x=f"Reward minus that of {short(reference)}, mean over budgets", y="", height=360)
     out.add_scatter(
         x=[d.interval.value for d in found],
-        y=[NAMES.get(d.rule, d.rule) for d in found],
+        y=[short(d.rule) for d in found],
         mode="markers",
         marker={"size": 10, "color": [DESIGN if d.rule == "design" else UNIFORM for d in found]},
         error_x={

@@ -8,17 +8,8 @@ import plotly.graph_objects as go
 
 from curation.charts.style import BATCH, CEILING, DESIGN, UNIFORM, WARN, figure, level_on_log, log_y
 from curation.design.result import Step
-from curation.design.rules import Baseline
-
-LABELS = {
-    "uniform": "uniform (all pairs alike)",
-    "first_pair": "first pair of a prompt",
-    "farthest": "farthest pair of a prompt",
-    "farthest_fisher": "farthest pair, Fisher metric",
-    "reference_weighted": "two draws by the reference",
-    "d_optimal": "D-optimal, one by one",
-    "greedy": "greedy on the criterion (BAIT-like)",
-}
+from curation.design.rules.base import RULES
+from curation.design.rules.compare import Baseline
 
 
 def convergence(trace: Sequence[Step], tol: float) -> go.Figure:
@@ -48,7 +39,7 @@ def against_rules(realised: float, lower_bound: float, rules: Sequence[Baseline]
     """Criterion of the drawn batch and of every simple rule, as multiples of the best attainable."""
     shown = [rule for rule in rules if rule.realised is not None]
     shown.sort(key=lambda rule: rule.realised or 0.0, reverse=True)
-    names = [*(LABELS.get(rule.name, rule.name) for rule in shown), "this design's batch"]
+    names = [*(RULES[rule.name].title for rule in shown), "this design's batch"]
     values = [*((rule.realised or 0.0) / lower_bound for rule in shown), realised / lower_bound]
     colours = [UNIFORM] * len(shown) + [DESIGN]
     out = figure(x="Criterion / lower bound", y="", height=330)

@@ -7,17 +7,9 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from curation.charts.style import CATEGORIES, CEILING, DESIGN, REJECT, UNIFORM, WARN, figure
+from curation.charts.rules import colour
+from curation.charts.style import REJECT, figure
 from curation.experiments.hh import pooled
-
-COLOURS = {
-    "trace": DESIGN,
-    "paper": REJECT,
-    "uniform": UNIFORM,
-    "farthest": WARN,
-    "d_optimal": CEILING,
-    "reference_weighted": CATEGORIES[3],
-}
 
 
 def frontier(result: dict[str, Any], curation: str) -> go.Figure:
@@ -43,7 +35,7 @@ def frontier(result: dict[str, Any], curation: str) -> go.Figure:
             )  # fmt: skip
         x, y, ex, ey, at = np.array(sorted(spots)).T
         out.add_scatter(
-            x=x, y=y, name=rule, mode="lines+markers", line={"color": COLOURS.get(rule, UNIFORM), "width": 2},
+            x=x, y=y, name=rule, mode="lines+markers", line={"color": colour(rule), "width": 2},
             error_x={"type": "data", "array": ex, "thickness": 1},
             error_y={"type": "data", "array": ey, "thickness": 1},
             customdata=at,
@@ -70,7 +62,7 @@ def win_rates(result: dict[str, Any], against: str) -> go.Figure:
                 x=[t + shift for t in temperatures], y=[rate for rate, _ in rates],
                 error_y={"type": "data", "array": [2 * error for _, error in rates], "thickness": 1},
                 name=f"{rule}, {share:.0%} of labels", mode="lines+markers",
-                line={"color": COLOURS.get(rule, UNIFORM), "dash": dashes.get(share, "solid")},
+                line={"color": colour(rule), "dash": dashes.get(share, "solid")},
                 hovertemplate="%{y:.1%}<extra>" + f"{rule}, {share:.0%}" + "</extra>",
             )  # fmt: skip
     out.add_hline(y=0.5, line={"color": REJECT, "dash": "dot"})

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
-from curation.charts.style import CEILING, DESIGN, REJECT, UNIFORM, figure
+from curation.charts.rules import colour, short
+from curation.charts.style import CEILING, DESIGN, figure
 from curation.experiments.synthetic import DESIGNS, Curves
 
-COLOURS = {"oracle": CEILING, "plug_in": DESIGN, "uniform": UNIFORM, "reference_weighted": REJECT}
-NAMES = {
-    "oracle": "oracle (knows the truth)",
-    "plug_in": "plug-in (this program's)",
-    "uniform": "uniform",
-    "reference_weighted": "weighted by the reference",
-}
+OWN = {"oracle": ("oracle (knows the truth)", CEILING), "plug_in": ("plug-in (this program's)", DESIGN)}
+NAMES = {name: OWN[name][0] if name in OWN else short(name) for name in DESIGNS}
+COLOURS = {name: OWN[name][1] if name in OWN else colour(name) for name in DESIGNS}
 
 
 def gap_curves(curves: Curves) -> go.Figure:
@@ -23,13 +20,13 @@ def gap_curves(curves: Curves) -> go.Figure:
     for name in DESIGNS:
         mean, error = curves.mean(name), curves.error(name)
         low, high = (mean - 2 * error).clip(min=mean * 0.05), mean + 2 * error
-        colour = COLOURS[name]
+        tint = COLOURS[name]
         out.add_scatter(
-            x=[*n, *n[::-1]], y=[*high, *low[::-1]], fill="toself", mode="none", fillcolor=colour, opacity=0.15,
+            x=[*n, *n[::-1]], y=[*high, *low[::-1]], fill="toself", mode="none", fillcolor=tint, opacity=0.15,
             showlegend=False, hoverinfo="skip",
         )  # fmt: skip
         out.add_scatter(
-            x=n, y=mean, name=NAMES[name], mode="lines+markers", line={"color": colour, "width": 2},
+            x=n, y=mean, name=NAMES[name], mode="lines+markers", line={"color": tint, "width": 2},
             hovertemplate="%{x:,} labels: %{y:.3g}<extra>" + NAMES[name] + "</extra>",
         )  # fmt: skip
     out.update_xaxes(type="log", tickvals=n, ticktext=[f"{value:,}" for value in n])

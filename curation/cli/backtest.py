@@ -2,45 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from curation.cli.asked import NOTHING, Asked, takes_settings
 from curation.cli.kinds import BACKTEST
-from curation.cli.options import (
-    DimOpt,
-    FisherChoice,
-    FisherOpt,
-    JsonOpt,
-    LengthDifferenceOpt,
-    LengthOpt,
-    MapOpt,
-    NormalizeOpt,
-    PcaChoice,
-    PcaOpt,
-    PerPairOpt,
-    PerPromptOpt,
-    PerTokenOpt,
-    PowerOpt,
-    PresetChoice,
-    PresetOpt,
-    RidgeKindChoice,
-    RidgeKindOpt,
-    RidgeOpt,
-    SelectChoice,
-    SelectOpt,
-    ShareOpt,
-    SpreadChoice,
-    SpreadOpt,
-    TemperatureOpt,
-    design_settings,
-)
+from curation.cli.options import JsonOpt, MapOpt
 from curation.cli.output import emit, progress_line, say
 from curation.cli.writes import Writes
-from curation.settings import DEFAULT_DESIGN, DEFAULT_SPACE, SpaceSettings
 
 if TYPE_CHECKING:
     from curation.backtest.report import Report
@@ -69,6 +42,7 @@ def register(app: typer.Typer) -> None:
     app.command()(backtest)
 
 
+@takes_settings(last="seed", backtest=True)
 def backtest(
     pool: Annotated[
         Path | None, typer.Argument(help="Pool: JSON Lines (.gz, .zst), Parquet or CSV.", show_default=False)
@@ -102,23 +76,7 @@ def backtest(
     batch: Annotated[
         list[Path] | None, typer.Option("--batch", help="Batch folder whose imported labels are the outcomes.")
     ] = None,
-    preset: PresetOpt = PresetChoice.default,
-    ridge: RidgeOpt = DEFAULT_DESIGN.ridge,
-    ridge_kind: RidgeKindOpt = RidgeKindChoice(DEFAULT_DESIGN.ridge_kind),
-    prior_power: PowerOpt = DEFAULT_DESIGN.prior_power,
-    dim: DimOpt = DEFAULT_SPACE.dim,
-    normalize: NormalizeOpt = DEFAULT_SPACE.normalize,
-    pca: PcaOpt = PcaChoice(DEFAULT_SPACE.pca),
-    length: LengthOpt = DEFAULT_SPACE.length,
-    fisher: FisherOpt = FisherChoice(DEFAULT_DESIGN.fisher),
-    temperature: TemperatureOpt = DEFAULT_DESIGN.temperature,
-    per_token: PerTokenOpt = DEFAULT_DESIGN.per_token,
-    spread: SpreadOpt = SpreadChoice(DEFAULT_DESIGN.spread),
-    per_prompt: PerPromptOpt = DEFAULT_DESIGN.per_prompt,
-    max_labels_per_pair: PerPairOpt = f"{DEFAULT_DESIGN.max_labels_per_pair:g}",
-    generator_share: ShareOpt = DEFAULT_DESIGN.generator_share,
-    max_length_difference: LengthDifferenceOpt = DEFAULT_DESIGN.max_length_difference,
-    select: SelectOpt = SelectChoice(DEFAULT_DESIGN.select),
+    asked: Asked = NOTHING,
     seed: Annotated[int, typer.Option(help="Seed of splits, draws and labels.")] = 0,
     nuisance: Annotated[
         list[str] | None,
@@ -164,16 +122,9 @@ def backtest(
     from curation.pool.readers.read import parse_mapping
     from curation.run.prepare import load_pool
 
-    settings = design_settings(
-        budget=1.0, ridge=ridge, ridge_kind=ridge_kind, prior_power=prior_power,
-        fisher=fisher, temperature=temperature, per_token=per_token,
-        spread=spread, per_prompt=per_prompt, max_labels_per_pair=max_labels_per_pair, quota=None,
-        generator_share=generator_share, max_length_difference=max_length_difference, cost=None, select=select,
-        tol=1e-3,
-    )  # fmt: skip
     options = Options(
-        space=SpaceSettings(dim=dim, normalize=normalize, pca=pca.value, length=length),
-        design=settings,
+        space=asked.space,
+        design=replace(asked.design, tol=1e-3),
         budgets=_budgets(budgets),
         seeds=seeds,
         reward=reward.value,

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from curation.cli.asked import LengthDifferenceOpt
 from curation.cli.kinds import EXPORT
 from curation.cli.options import (
     TRAINING,
@@ -16,7 +17,6 @@ from curation.cli.options import (
     ForceOpt,
     JsonOpt,
     LabelChoice,
-    LengthDifferenceOpt,
     MapOpt,
     OrderChoice,
 )

@@ -7,11 +7,9 @@ from typing import Annotated
 
 import typer
 
+from curation.cli.asked import DeviceOpt
 from curation.cli.kinds import BENCH
-from curation.cli.options import (
-    DeviceOpt,
-    JsonOpt,
-)
+from curation.cli.options import JsonOpt
 from curation.cli.output import emit, say
 from curation.cli.writes import Writes
 

@@ -53,7 +53,7 @@ class BatchKind:
 
     def check(self, out: Path, *, inputs: Iterable[Path], force: bool) -> Path:
         """As `batch.check_target`, and no input of the command."""
-        from curation.batch.folder import check_target
+        from curation.batch.writing import check_target
 
         path = check_place(out, inputs)
         check_target(path, force=force)

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
+from curation.cli.asked import DeviceOpt
 from curation.cli.kinds import POLICY
 from curation.cli.options import (
-    DeviceOpt,
     JsonOpt,
     JudgeCostOpt,
     JudgeModelOpt,

@@ -7,17 +7,15 @@ from typing import Annotated
 
 import typer
 
+from curation.cli.asked import DeviceOpt, PresetOpt
 from curation.cli.kinds import FEATURES, PAIRS, REJECTS
 from curation.cli.options import (
-    DeviceOpt,
     ForceOpt,
     JsonOpt,
     MapOpt,
     ModelDtypeChoice,
     PoolArg,
     PoolingChoice,
-    PresetChoice,
-    PresetOpt,
 )
 from curation.cli.output import emit, progress_line, say
 from curation.cli.writes import Writes
@@ -40,7 +38,7 @@ def check(
         Path | None, typer.Option("--features", help="Also look at these features and at a design on them.")
     ] = None,
     budget: Annotated[int | None, typer.Option(help="Labels of that design; default: by the pool's size.")] = None,
-    preset: PresetOpt = PresetChoice.default,
+    preset: PresetOpt = "default",
     exclude_out: Annotated[
         Path | None,
         typer.Option(help="Where to save the pairs that nobody can decide, for `solve --exclude`."),
@@ -65,7 +63,7 @@ def check(
     if features_file is not None:
         from curation.health.checkup import design_health
 
-        asked = PRESETS[preset.value]
+        asked = PRESETS[preset]
         findings += design_health(file.pool, features_file, budget=budget, space=asked.space(), design=asked.design())
     if exclude_out is not None:
         write_text(pair_list_csv(duplicate_pairs(report)), exclude_out, force=force)

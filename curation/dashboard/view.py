@@ -4,82 +4,78 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import asdict, dataclass, field, fields, make_dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from curation.dashboard.places import DEMO, _plain
+from curation.declared import UNSAID, of_kind
 from curation.errors import CurationError, DesignError
-from curation.settings import (
-    BEFORE,
-    DEFAULT_DESIGN,
-    DEFAULT_SPACE,
-    OVERLAP_MOST,
-    PRESETS,
-    DesignSettings,
-    SpaceSettings,
-    default_budget,
-    parse_quotas,
-)
+from curation.setting_rules import OVERLAP_MOST
+from curation.settings import PRESETS, SETTINGS, DesignSettings, SpaceSettings, default_budget
 from curation.system.files import shown_path
+
+IN_VIEW = {s.key: s for s in SETTINGS if s.key and not s.required}  # settings by their key in an address
+BEFORE = {key: s.before for key, s in IN_VIEW.items() if s.before is not UNSAID}
 
 
 @dataclass(frozen=True)
-class View:
-    """Everything that decides what the pages show. Names are short because they stand in the URL.
-
-    pool: `demo` or a path in an allowed folder. features: "" means the file found beside the pool.
-    """
-
+class _Opened:
     pool: str = DEMO
     features: str = ""
     budget: int = 0  # 0: a default by the pool's size
-    ridge: float = DEFAULT_DESIGN.ridge
-    ridge_kind: str = DEFAULT_DESIGN.ridge_kind
-    prior_power: float = DEFAULT_DESIGN.prior_power
-    dim: int = DEFAULT_SPACE.dim
-    normalize: bool = DEFAULT_SPACE.normalize
-    pca: str = DEFAULT_SPACE.pca
-    length: bool = DEFAULT_SPACE.length
-    fisher: str = DEFAULT_DESIGN.fisher
-    temperature: float = DEFAULT_DESIGN.temperature
-    per_token: bool = DEFAULT_DESIGN.per_token
-    spread: str = DEFAULT_DESIGN.spread
-    max_labels: float = DEFAULT_DESIGN.max_labels_per_pair
-    per_prompt: int = 0  # 0: no own cap
-    quotas: str = ""  # a=1..5;b=..9
-    generator_share: float = 0.0  # 0: no cap
-    max_length_difference: float = 0.0  # mean |log length difference|; 0: no limit
-    cost: str = ""
-    overlap: float = 0.0
-    select: str = DEFAULT_DESIGN.select
-    seed: int = DEFAULT_DESIGN.seed
-    pins: str = ""  # file in the workspace
-    exclude: str = ""  # file in the workspace
+
+
+if TYPE_CHECKING:
+
+    class _Set(_Opened):
+        """What is opened, and every declared setting in the form that an address has: 0 or no text for None."""
+
+        overlap: float = 0.0
+
+        def __getattr__(self, name: str) -> Any: ...
+
+else:
+    _held = {key: each.empty for key, each in IN_VIEW.items() if each.group != "solving"} | {"overlap": 0.0}
+    _held |= {key: each.empty for key, each in IN_VIEW.items() if key not in _held}
+    _Set = make_dataclass(
+        "_Set",
+        [(key, type(default), field(default=default)) for key, default in _held.items()],
+        bases=(_Opened,),
+        frozen=True,
+        namespace={"__module__": __name__},
+    )
+
+
+@dataclass(frozen=True)
+class View(_Set):
+    """Everything that decides what the pages show. Names are short because they stand in the URL.
+
+    pool: `demo` or a path in an allowed folder. features: "" means the file found beside the pool. Then every setting
+    that has a key, and overlap before the solver's; pins and exclude, files in the workspace.
+    """
+
+    pins: str = ""
+    exclude: str = ""
+
+    def _values(self) -> dict[str, Any]:
+        """Settings by name, as they are meant."""
+        return {each.name: each.value(getattr(self, key)) for key, each in IN_VIEW.items()}
 
     def space_settings(self) -> SpaceSettings:
         """The settings of the space."""
-        return SpaceSettings(dim=self.dim, normalize=self.normalize, pca=self.pca, length=self.length)  # type: ignore[arg-type]
+        return SpaceSettings(**of_kind(SpaceSettings, self._values()))
 
     def design_settings(self, prompts: int) -> DesignSettings:
         """The settings of the design on a pool of that many prompts."""
-        return DesignSettings(
-            budget=self.budget or default_budget(prompts),
-            ridge=self.ridge,
-            ridge_kind=self.ridge_kind,  # type: ignore[arg-type]
-            prior_power=self.prior_power,
-            fisher=self.fisher,  # type: ignore[arg-type]
-            temperature=self.temperature,
-            per_token=self.per_token,
-            spread=self.spread,  # type: ignore[arg-type]
-            max_labels_per_pair=self.max_labels,
-            per_prompt=self.per_prompt or None,
-            quotas=parse_quotas(self.quotas),
-            generator_share=self.generator_share or None,
-            max_length_difference=self.max_length_difference or None,
-            cost=self.cost or None,
-            select=self.select,  # type: ignore[arg-type]
-            seed=self.seed,
-        )
+        return DesignSettings(budget=self.budget or default_budget(prompts), **of_kind(DesignSettings, self._values()))
+
+    def preparing(self) -> dict[str, Any]:
+        """Those settings of the design that pool and features are prepared by."""
+        return {each.name: each.value(getattr(self, key)) for key, each in IN_VIEW.items() if each.prepares}
+
+    def prepared_by(self) -> tuple[tuple[str, Any], ...]:
+        """(name, value) of every setting that pool and features are prepared by, those of the space included."""
+        return (*asdict(self.space_settings()).items(), *self.preparing().items())
 
     def to_query(self) -> dict[str, str]:
         """What differs from the defaults, as text for a URL; settings whose default has changed are always written."""
@@ -97,8 +93,9 @@ class View:
 
     def with_preset(self, name: str) -> View:
         """This view with a preset's values; budget, dimensions, limits and files stay."""
-        values = dict(PRESETS[name].values)
-        return replace(self, max_labels=values.pop("max_labels_per_pair"), **values)
+        values = PRESETS[name].values
+        held = {key: each.hold(values[each.name]) for key, each in IN_VIEW.items() if each.name in values}
+        return replace(self, **held)
 
 
 def _text(value: Any) -> str:
@@ -133,23 +130,14 @@ def read_query(query: Mapping[str, str]) -> tuple[View, tuple[str, ...]]:
             refused.append(f"The address asks for {f.name} = {shown}, which is left out: {told}")
             continue
         if f.name == "ridge" and "prior_power" not in query:
-            candidate = replace(candidate, prior_power=BEFORE["prior_power"])
+            candidate = replace(candidate, **{"prior_power": BEFORE["prior_power"]})
         view = candidate
     return view, tuple(refused)
 
 
-_CHOICES = {
-    "ridge_kind": ("relative", "absolute"),
-    "pca": ("within", "raw"),
-    "fisher": ("auto", "reference", "empirical", "uniform"),
-    "spread": ("auto", "balanced", "capped", "free"),
-    "select": ("sample", "exact", "paper"),
-}
-
-
 def _with(view: View, name: str, text: str) -> View:
     """The view with one setting as an address spells it. Raises ValueError and CurationError."""
-    default = getattr(view, name)
+    default, each = getattr(view, name), IN_VIEW.get(name)
     if isinstance(default, bool):
         if text not in ("0", "1"):
             raise ValueError(text)
@@ -162,7 +150,7 @@ def _with(view: View, name: str, text: str) -> View:
             raise ValueError(text)
     else:
         value = text
-    if name in _CHOICES and value not in _CHOICES[name]:
+    if each is not None and each.names() and value not in each.names():
         raise ValueError(text)
     if isinstance(value, str) and not _plain(value):
         raise DesignError("it holds characters that cannot be shown.")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from curation.backtest.draw import Drawer
-from curation.backtest.split import Pick, Rule
+from curation.backtest.split import Rule
 from curation.pool.schema import Pool, Prompt, Response
 from curation.representation.features_file import FeatureTable, read_features
 from curation.settings import PRESETS, DesignSettings, SpaceSettings
@@ -46,7 +46,7 @@ def choose(
     pool: Pool, table: FeatureTable, rule: str, *, space: SpaceSettings, settings: DesignSettings, seed: int
 ) -> Chosen:
     """The pairs a rule buys. rule: `trace` is the design, `paper` HGM's variant of it, else a simple rule's name."""
-    pick: Pick = "design" if rule in ("trace", "paper") else rule  # type: ignore[assignment]
+    pick = "design" if rule in ("trace", "paper") else rule
     asked = settings
     if rule == "paper":
         hgm = PRESETS["hgm"]

@@ -30,7 +30,8 @@ from curation.experiments.training import (
     sft_stage,
 )
 from curation.pool.schema import PoolFile
-from curation.settings import ABSOLUTE_RIDGE, DesignSettings, SpaceSettings
+from curation.setting_rules import ABSOLUTE_RIDGE
+from curation.settings import DesignSettings, SpaceSettings
 
 Told = Callable[[int, int, float, str], None]
 

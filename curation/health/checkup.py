@@ -11,17 +11,11 @@ import numpy as np
 
 from curation.pool.pair_lists import LocalPair
 from curation.pool.schema import Pool
+from curation.representation.fisher.base import FISHERS
 from curation.run.prepare import prepare
 from curation.run.results import Prepared
 from curation.run.solve import design_problem, run_solver
-from curation.settings import (
-    DEFAULT_DESIGN,
-    DEFAULT_SPACE,
-    DesignSettings,
-    FisherKind,
-    SpaceSettings,
-    default_budget,
-)
+from curation.settings import DEFAULT_DESIGN, DEFAULT_SPACE, DesignSettings, SpaceSettings, default_budget, preparing
 
 if TYPE_CHECKING:
     from curation.design.result import Design
@@ -40,7 +34,7 @@ def design_health(
 ) -> list[Finding]:
     """Findings about a pool's features and a design on them, its sensitivity included; `design` gives no budget."""
     settings = replace(design, budget=min(budget or default_budget(len(pool.prompts)), pool.n_pairs))
-    prepared = prepare(pool, features, space=space, fisher=settings.fisher)
+    prepared = prepare(pool, features, space=space, **preparing(settings))
     return [*feature_health(prepared, settings), *filter(None, [design_sensitivity(prepared, settings).finding()])]
 
 
@@ -83,7 +77,11 @@ def design_sensitivity(
     components = prepared.space.components.shape[1]
     known = prepared.table.reference_logprob
     known = known if known is not None else prepared.pool.reference_logprobs()
-    kinds: tuple[FisherKind, ...] = ("uniform", "reference", "empirical") if np.isfinite(known).all() else ("uniform",)
+    every = bool(np.isfinite(known).all())
+    kinds = sorted(
+        (kind for kind in FISHERS if not kind.chooses and (every or not kind.needs_logprobs)),
+        key=lambda kind: kind.needs_logprobs,
+    )
     changes: list[tuple[str, SpaceSettings, DesignSettings]] = [
         ("as set", space, replace(settings, fisher=used)),
         ("half the ridge", space, replace(settings, fisher=used, ridge=settings.ridge / 2)),
@@ -93,15 +91,12 @@ def design_sensitivity(
             for name, dim in (("half the dimensions", components // 2), ("twice the dimensions", components * 2))
             if 1 <= dim <= prepared.table.matrix.shape[1]
         ),
-        *((f"Fisher {kind}", space, replace(settings, fisher=kind)) for kind in kinds if kind != used),
+        *((f"Fisher {k.name}", space, replace(settings, fisher=k.name)) for k in kinds if k.name != used),
     ]
     variants = []
     for name, shape, wanted in changes:
         other = prepared
         if shape != space or wanted.fisher != used:
-            other = prepare(
-                prepared.pool, prepared.table, space=shape, fisher=wanted.fisher, temperature=settings.temperature,
-                per_token=settings.per_token, device=prepared.device,
-            )  # fmt: skip
+            other = prepare(prepared.pool, prepared.table, space=shape, device=prepared.device, **preparing(wanted))
         variants.append(Variant(name, *design_problem(other, wanted, pinned=pinned, excluded=excluded)))
     return sensitivity(variants, progress=progress)

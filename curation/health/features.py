@@ -16,7 +16,7 @@ from curation.design.sets.uniform import uniform_design
 from curation.health.finding import Finding
 from curation.insight.concentration import background_sample, pair_table, share_by
 from curation.pool.schema import Pool
-from curation.representation.fisher import Probabilities
+from curation.representation.fisher.base import Probabilities
 
 EXAMPLES = 200  # ids listed with a finding
 NEAR = 0.01  # share of the median squared distance within prompts under which two responses are the same
@@ -164,8 +164,7 @@ def unteachable(
     keep = values > 1e-8 * values[-1]
     half = vectors[:, keep] / np.sqrt(values[keep])
     every = torch.as_tensor(uniform_design(feasible), device=geometry.device)
-    if feasible.blocked is not None:
-        every = every.masked_fill(feasible.blocked, 0.0)
+    every = every.masked_fill(feasible.blocked, 0.0)
     taught = geometry.information(every / every.sum()).cpu().numpy()
     gamma, turned = scipy.linalg.eigh(half.T @ taught @ half)
     found: list[tuple[NDArray[np.float64], float]] = []
@@ -209,8 +208,7 @@ def _wanting(phi: NDArray[np.float64], directions: Sequence[NDArray[np.float64]]
     best = np.zeros(geometry.prompts)
     for u in directions:
         squares = geometry.linear(torch.as_tensor(u, device=geometry.device)).square()
-        if feasible.blocked is not None:
-            squares = squares.masked_fill(feasible.blocked, 0.0)
+        squares = squares.masked_fill(feasible.blocked, 0.0)
         totals = np.zeros(geometry.prompts)
         np.maximum.at(totals, geometry.prompt_of(np.arange(geometry.pairs)), squares.cpu().numpy())
         best += totals

@@ -79,14 +79,6 @@ def share_by(keys: Sequence[str], weights: np.ndarray, pool_weights: np.ndarray)
     return out.sort_values("weight", ascending=False, ignore_index=True)
 
 
-def generator_shares(table: pd.DataFrame, weights: np.ndarray) -> pd.DataFrame:
-    """Share of label ends of every generator, in the design and in the pool: a pair counts half for each side."""
-    keys = [*table["generator_a"], *table["generator_b"]]
-    both = np.concatenate([weights, weights]) / 2
-    alike = np.full(len(both), 1.0 / len(both))
-    return share_by(keys, both, alike)
-
-
 def generator_pair_matrix(table: pd.DataFrame, weights: np.ndarray) -> pd.DataFrame:
     """Share of the weight on each unordered pair of generators: a symmetric table, generators in rows and columns."""
     frame = pd.DataFrame(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from curation.design.criteria.trace import Criterion
 from curation.design.result import Design
 from curation.design.selection.tally import Tally
 from curation.design.sets.feasible import Feasible
-from curation.design.sets.prices import prices
+from curation.design.sets.thresholds import multipliers_at
 from curation.design.sets.uniform import uniform_design
 
 NAMED = 3  # directions named for a pair
@@ -74,7 +75,7 @@ def scores(
     geometry = feasible.geometry
     values = geometry.quadratic(criterion.at(geometry.information(design.weights)).root)
     average = float(values @ design.weights)
-    threshold = prices(feasible, design.weights, values).threshold(feasible)
+    threshold = multipliers_at(feasible, design.weights, values).threshold(feasible)
     chosen = torch.as_tensor(np.asarray(pairs, dtype=np.int64), device=geometry.device)
     q = values[chosen]
     limit = threshold[chosen]
@@ -156,11 +157,13 @@ def best_replacement(
     dropped: int,
     *,
     copies: np.ndarray | None = None,
+    closed: Sequence[int] = (),
 ) -> Replacement | None:
     """The admissible pair with the largest (q/n) / (1 + l/n) once one label of `dropped` is gone, or None.
 
-    Admissible: not in the batch, not excluded, and every constraint has room for it once the pair is gone; of the
-    dropped pair's own prompt where totals are fixed (balanced). One structured pass for q, one for the leverage.
+    Admissible: not in the batch, not excluded nor `closed` (pair numbers), and every constraint has room for it once
+    the pair is gone; of the dropped pair's own prompt where totals are fixed (balanced). One structured pass for q, one
+    for the leverage.
     """
     geometry, n = feasible.geometry, feasible.labels
     before = criterion.value(batch_information)
@@ -170,6 +173,7 @@ def best_replacement(
     inverse_root = torch.linalg.cholesky(torch.cholesky_inverse(point.factor))
     gain = (geometry.quadratic(point.root) / n) / (1 + geometry.quadratic(inverse_root) / n)
     open_pairs = _admissible(feasible, batch_pairs, dropped, copies)
+    open_pairs[torch.as_tensor(closed, dtype=torch.int64, device=open_pairs.device)] = False
     if not bool(open_pairs.any()):
         return None
     best = int(gain.masked_fill(~open_pairs, -torch.inf).argmax())
@@ -188,7 +192,7 @@ def _admissible(feasible: Feasible, batch_pairs: np.ndarray, dropped: int, copie
         tally.add(dropped, -1)
     room = tally.open_pairs()
     room[torch.as_tensor(batch_pairs, device=room.device)] = False
-    if feasible.spread == "balanced":
+    if feasible.spread.fixes:
         geometry = feasible.geometry
         own = int(geometry.prompt_of(np.array([dropped]))[0])
         inside = torch.zeros_like(room)

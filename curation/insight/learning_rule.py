@@ -15,7 +15,7 @@ from scipy.special import expit
 
 from curation.insight.learning import Outcomes, learn
 from curation.insight.learning_result import Learnt, Verdict
-from curation.representation.fisher import fisher_matrix
+from curation.representation.fisher_matrix import fisher_matrix
 from curation.representation.segments import check_offsets, segment_sums, spread_rows
 from curation.settings import DesignSettings
 

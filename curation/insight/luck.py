@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from curation.design.criteria.trace import Criterion
-from curation.design.rules import realised
+from curation.design.selection.drawn import realised
 from curation.design.selection.sampling import sample
 from curation.design.sets.feasible import Feasible
 from curation.design.sets.uniform import uniform_design

@@ -50,3 +50,9 @@ def softmax_within(logits: NDArray[np.float64], offsets: NDArray[np.int64]) -> N
     """Softmax over the candidates of each prompt. logits: (N,). Returns (N,), summing to one per prompt."""
     shifted = np.exp(logits - spread_rows(segment_max(logits, offsets), offsets))
     return np.asarray(shifted / spread_rows(segment_sums(shifted, offsets), offsets), dtype=np.float64)
+
+
+def effective_candidates(p: NDArray[np.float64], offsets: NDArray[np.int64]) -> NDArray[np.float64]:
+    """exp of the entropy of p in each prompt, (P,): K when all are alike, 1 when one takes all."""
+    terms = np.where(p > 0, -p * np.log(np.where(p > 0, p, 1.0)), 0.0)
+    return np.asarray(np.exp(segment_sums(terms, offsets)), dtype=np.float64)

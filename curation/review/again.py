@@ -23,7 +23,7 @@ from curation.run.prepare import prepare
 from curation.run.results import Earlier, Prepared
 from curation.run.solve import solve
 from curation.run.taught import learn_from
-from curation.settings import DesignSettings, SpaceSettings, kept_space
+from curation.settings import DesignSettings, SpaceSettings, kept_space, preparing
 
 PILOT_SHARE = 1 / 3  # of the budget, for a first look
 
@@ -100,9 +100,8 @@ def lesson(
         labelled.folders, pool, space=labelled.space, features_metadata=table.metadata, store=store
     )
     prepared = prepare(
-        pool, table, space=labelled.space, fisher=settings.fisher, temperature=settings.temperature,
-        per_token=settings.per_token, device=settings.device, fitted=earlier.space,
-    )  # fmt: skip
+        pool, table, space=labelled.space, device=settings.device, fitted=earlier.space, **preparing(settings)
+    )
     earlier = learn_from(earlier, prepared, settings, bets=bets)
     if earlier.taught is None:
         raise BatchError("the labels of this pool name no winner and no tie, so they teach nothing; import others.")

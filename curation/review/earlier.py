@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -41,7 +41,19 @@ def earlier_batches(
 
     Raises BatchError naming the batch whose space or model differs, or that has no labels.
     """
-    opened = store or open_store()
+    labels_of = (store or open_store()).labels
+    return earlier_of(folders, labels_of, pool, space=space, features_metadata=features_metadata)
+
+
+def earlier_of(
+    folders: Sequence[str | Path],
+    labels_of: Callable[[str], Sequence[Label]],
+    pool: Pool,
+    *,
+    space: SpaceSettings,
+    features_metadata: dict[str, str],
+) -> Earlier:
+    """`earlier_batches` of labels that were read before. labels_of: a batch's by its id, in the order of import."""
     first: Space | None = None
     information: np.ndarray | None = None
     ids: list[str] = []
@@ -54,7 +66,7 @@ def earlier_batches(
         fitted = Space.load(batch.path / SPACE)
         _same_space(batch, fitted, first, space, features_metadata)
         first = first or fitted
-        labels = in_force(opened.labels(batch.batch_id))
+        labels = in_force(labels_of(batch.batch_id))
         counts = _counted(labels)
         if not counts:
             raise BatchError(

@@ -87,11 +87,6 @@ class QueueTable:
         return any(needle in part.lower() for part in parts)
 
 
-def review_queue(records: Sequence[Record], words: Mapping[str, str], wanted: Filter) -> pd.DataFrame:
-    """Rows pair_id, decision, stratum, prompt, drop_cost, score, ... of the pairs that match, sorted."""
-    return QueueTable(records).select(words, wanted)
-
-
 def next_pair(queue: Sequence[str], words: Mapping[str, str], current: str | None) -> str | None:
     """The next undecided pair after the current one, going round; else the next pair; None for an empty queue."""
     if not queue:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from curation.batch.folder import MANIFEST, RECORDS, BatchFolder, read_batch
-from curation.batch.records import batch_seed, check_ids, save_batch, solved_identity
+from curation.batch.records import batch_contents, batch_seed, check_ids, solved_identity
+from curation.batch.writing import staged_batch
 from curation.errors import BatchError, StoreError
 from curation.pool.pair_lists import LocalPair
 from curation.pool.schema import canonical_json
+from curation.review.store.batches import NewBatch
 from curation.review.store.binding import Binding
 from curation.review.store.decisions import Decision, NewDecision, read_decisions_csv
 from curation.review.store.ledger import FILED
@@ -21,6 +25,7 @@ from curation.review.store.store import Store, open_store
 from curation.run.results import Solved
 from curation.run.solve import Pinned
 from curation.settings import workspace
+from curation.system.outputs import locked_place
 
 # What of a manifest a batch is bound to when it is recorded: what was asked for and what the design is and found.
 # Names, times, machines and the key of exports may differ between two runs of the same settings.
@@ -52,9 +57,14 @@ def record_batch(store: Store, batch: BatchFolder, *, who: str, role: Role = "re
     batch is known and this folder is not what was recorded.
     """
     store.require(who, role)
+    store.record_batch(new_batch(batch), who=who, role=role)
+
+
+def new_batch(batch: BatchFolder) -> NewBatch:
+    """A batch folder as the store records it. Raises BatchError where its ids are not those of what they name."""
     check_ids(batch)
     manifest = batch.manifest
-    store.record_batch(
+    return NewBatch(
         batch.batch_id,
         folder=batch.path.resolve(),
         pool_fingerprint=manifest["pool"]["fingerprint"],
@@ -65,9 +75,7 @@ def record_batch(store: Store, batch: BatchFolder, *, who: str, role: Role = "re
         objective=manifest["objective"],
         lower_bound=manifest["lower_bound"],
         realised=manifest["realised"],
-        who=who,
         author=manifest.get("author"),
-        role=role,
         bound=binding_of(batch),
     )
 
@@ -114,18 +122,38 @@ def save_for_review(
     StoreError, before anything is written, for who may not decide.
     """
     who = store.require(who, "reviewer")
+    with workspace_batch(solved, pinned, excluded, author=author or who, guidelines=guidelines) as (batch, publish):
+        publish()
+        record_batch(store, batch, who=who)
+        return batch
+
+
+@contextmanager
+def workspace_batch(
+    solved: Solved, pinned: Pinned, excluded: Sequence[LocalPair], *, author: str, guidelines: str | None
+) -> Iterator[tuple[BatchFolder, Callable[[], None]]]:
+    """The batch folder of a solved design, read, and what gives it its place in the workspace, which is held meanwhile.
+
+    A folder that lies there already, of an earlier run or of one that was cut off before it was recorded, is taken as
+    it is. author, guidelines: as `save_for_review`. Raises BatchError, or OutputError where the place stays held.
+    """
     identity = solved_identity(solved, pinned, excluded)
     folder = workspace() / "batches" / identity
-    if not (folder / MANIFEST).is_file():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            save_batch(solved, folder, pinned=pinned, excluded=excluded, author=author or who, guidelines=guidelines)
-        except BatchError:
-            if not (folder / MANIFEST).is_file():  # somebody else has just written the very same batch
-                raise
-    batch = read_batch(folder)
-    record_batch(store, batch, who=who)
-    return batch
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as held:
+        staged = None
+        if not (folder / MANIFEST).is_file():
+            contents = batch_contents(solved, identity, folder, pinned, excluded, author, guidelines)
+            try:
+                staged = held.enter_context(staged_batch(folder, contents))
+            except BatchError:
+                if not (folder / MANIFEST).is_file():  # somebody else has just written the very same batch
+                    raise
+        held.enter_context(locked_place(folder))
+        if staged is None or (folder / MANIFEST).is_file():
+            yield read_batch(folder), lambda: None
+        else:
+            yield replace(read_batch(staged.staging), path=folder), staged.publish
 
 
 def saved_before(solved: Solved, *, pinned: Sequence[LocalPair], excluded: Sequence[LocalPair]) -> Path | None:

@@ -15,26 +15,36 @@ import numpy as np
 
 from curation.batch.folder import SPACE, BatchFolder, read_batch
 from curation.batch.guidelines import guidelines_of
-from curation.errors import BatchError, StoreError
+from curation.errors import BatchError
 from curation.pool.pair_lists import LocalPair, pairs_by_id
 from curation.pool.schema import Pool
 from curation.representation.space import Space
-from curation.review.earlier import earlier_batches
-from curation.review.register import record_batch, save_for_review
+from curation.review.earlier import earlier_of
+from curation.review.register import new_batch, workspace_batch
 from curation.review.staying import design_labels, length_limit, with_room
-from curation.review.store.decisions import new_decision
+from curation.review.store.decisions import NewDecision
+from curation.review.store.going_on import Standing
 from curation.review.store.store import Store
 from curation.run.prepare import prepare
 from curation.run.results import Earlier
 from curation.run.solve import Pinned, pair_numbers, solve
 from curation.run.taught import learn_from
-from curation.settings import DesignSettings, kept_design, kept_space
+from curation.settings import DesignSettings, kept_design, kept_space, preparing
 
 if TYPE_CHECKING:
     from curation.insight.explain import Replacement
     from curation.run.results import Prepared, Solved
 
 REPLACED = "replaced by a better pair"
+
+
+@dataclass(frozen=True)
+class NextOne:
+    """The design of the next batch, with the pins and exclusions it was solved with."""
+
+    solved: Solved
+    pinned: Pinned
+    excluded: list[LocalPair]
 
 
 @dataclass(frozen=True)
@@ -70,19 +80,16 @@ def top_up(
     max_length_difference: instead of the batch's own limit. Raises BatchError where nothing was rejected, or the pool
     is another one.
     """
-    store.require(who, "reviewer")
-    batch = read_batch(folder)
-    words = {key: made.decision for key, made in store.decisions(batch.batch_id).items()}
-    rejected = [key for key, word in words.items() if word == "reject"]
+    who = store.require(who, "reviewer")
+    batch, standing = _read(folder, store)
+    rejected = standing.said("reject")
     if not rejected:
         raise BatchError(f"batch {batch.batch_id} has no rejected pair, so there is nothing to fill up.")
-    kept = [key for key, word in words.items() if word == "approve"]
-    again = _solve_again(
-        batch, pool, features, kept, rejected, {}, store=store, prepared=prepared,
+    next_one = _solve_again(
+        batch, pool, features, standing.said("approve"), rejected, {}, standing=standing, prepared=prepared,
         max_length_difference=max_length_difference,
     )  # fmt: skip
-    _still(batch, store, rejected)
-    return _saved(batch, again, who=who, store=store)
+    return _go_on(batch, next_one, rejected, who=who, store=store)
 
 
 def reject_and_replace(
@@ -99,35 +106,22 @@ def reject_and_replace(
 ) -> ToppedUp:
     """Reject one pair and go on with a batch in which `replacement` has its place; every other pair stays.
 
-    Nothing is written before the new batch has been solved, and the rejection comes last: a run that is cut off before
-    it has left the old batch as it was, and doing it again goes on where it stopped. Raises StoreError where somebody
-    decided the pair since `expected_version`, BatchError where it is not in the batch or the replacement was rejected
-    or excluded before.
+    Nothing is written before the new batch has been solved, and then all of it or nothing. Raises StoreError where
+    somebody decided the pair since `expected_version`, BatchError where it is not in the batch or the replacement was
+    rejected or excluded before.
     """
-    store.require(who, "reviewer")
-    batch = read_batch(folder)
+    who = store.require(who, "reviewer")
+    batch, standing = _read(folder, store)
     if pair_id not in {record["pair_id"] for record in batch.records}:
         raise BatchError(f"pair {pair_id} is not in batch {batch.batch_id}; choose one of its pairs.")
-    words = {key: made.decision for key, made in store.decisions(batch.batch_id).items()}
-    gone = {key for key, word in words.items() if word == "reject"} | {pair_id}
+    gone = {*standing.said("reject"), pair_id}
     if replacement in excluded_pairs(batch) or replacement in _local(pool, gone):
         raise BatchError("this replacement was rejected or excluded before; reload the page for another.")
     kept = [record["pair_id"] for record in batch.records if record["pair_id"] not in gone]
     added = {replacement: float(design_labels(batch)[pair_id])}
-    again = _solve_again(batch, pool, features, kept, sorted(gone), added, store=store, prepared=prepared)
-    _still(batch, store, gone)
-    now = store.decisions(batch.batch_id).get(pair_id)
-    if expected_version is None:
-        expected_version = now.version if now is not None else 0
-    if now is not None and now.version != expected_version:
-        raise StoreError(
-            f"pair {pair_id} was decided ({now.decision}) by {now.who} at {now.at:%Y-%m-%d %H:%M:%S} UTC, after what "
-            "you were looking at; nothing was overwritten: reload the page and decide again."
-        )
-    record_batch(store, batch, who=who)
-    made = _saved(batch, again, who=who, store=store)
-    store.decide(batch.batch_id, pair_id, "reject", who=who, reason=REPLACED, expected_version=expected_version)
-    return made
+    next_one = _solve_again(batch, pool, features, kept, sorted(gone), added, standing=standing, prepared=prepared)
+    rejection = NewDecision(pair_id, "reject", REPLACED, version=expected_version)
+    return _go_on(batch, next_one, gone, who=who, store=store, rejection=rejection)
 
 
 def excluded_pairs(batch: BatchFolder) -> set[LocalPair]:
@@ -148,24 +142,18 @@ def replacement_in(
 
     geometry, feasible = solved.prepared.geometry, solved.feasible
     closed = pair_numbers(geometry, sorted(excluded_pairs(batch)))
-    if closed:
-        blocked = torch.zeros(geometry.pairs, dtype=torch.bool, device=geometry.device)
-        blocked[torch.as_tensor(closed, device=geometry.device)] = True
-        both = blocked if feasible.blocked is None else blocked | feasible.blocked
-        feasible = replace(feasible, blocked=both, memory=dict(feasible.memory))
     information = geometry.information_of(
         torch.as_tensor(pairs, device=geometry.device),
         torch.as_tensor(copies / feasible.labels, dtype=torch.float64, device=geometry.device),
     )
-    return best_replacement(solved.criterion, feasible, information, pairs, dropped, copies=copies)
+    return best_replacement(solved.criterion, feasible, information, pairs, dropped, copies=copies, closed=closed)
 
 
-def _still(batch: BatchFolder, store: Store, rejected: Collection[str]) -> None:
-    """Solving takes a while: what was rejected meanwhile must not stay in the new batch."""
-    now = {key for key, made in store.decisions(batch.batch_id).items() if made.decision == "reject"}
-    late = now - set(rejected)
-    if late:
-        raise BatchError(f"{len(late)} pairs were rejected meanwhile, so nothing was written; do it again.")
+def _read(folder: str | Path, store: Store) -> tuple[BatchFolder, Standing]:
+    """The batch that is to go on, and all that the store says of it."""
+    batch = read_batch(folder)
+    previous = (batch.manifest.get("previous") or {}).get("batches", ())
+    return batch, store.standing(batch.batch_id, batch.manifest["pool"]["fingerprint"], previous)
 
 
 def _solve_again(
@@ -176,11 +164,11 @@ def _solve_again(
     rejected: Sequence[str],
     added: Mapping[LocalPair, float],
     *,
-    store: Store,
+    standing: Standing,
     prepared: Prepared | None,
     max_length_difference: float | None = None,
-) -> tuple[Solved, Pinned, list[LocalPair]]:
-    """The design that goes on, with its pins and exclusions; writes nothing."""
+) -> NextOne:
+    """The design that goes on; knows no store and writes nothing."""
     manifest = batch.manifest
     if pool.fingerprint != manifest["pool"]["fingerprint"]:
         raise BatchError(
@@ -190,10 +178,7 @@ def _solve_again(
     settings = settings_of(manifest)
     fitted = Space.load(batch.path / SPACE)
     if prepared is None or prepared.space.fingerprint != fitted.fingerprint:
-        prepared = prepare(
-            pool, features, space=kept_space(manifest["space"]),
-            fisher=settings.fisher, temperature=settings.temperature, per_token=settings.per_token, fitted=fitted,
-        )  # fmt: skip
+        prepared = prepare(pool, features, space=kept_space(manifest["space"]), fitted=fitted, **preparing(settings))
     if prepared.table.fingerprint != manifest["features"]["fingerprint"]:
         raise BatchError(
             f"batch {batch.batch_id} was made with features {manifest['features']['fingerprint']}, these are "
@@ -204,7 +189,7 @@ def _solve_again(
     staying = {found[key]: float(counts[key]) for key in kept if key in found}
     held = {pair: count for pair, count in sorted({**added, **staying}.items()) if pair not in set(gone)}
     excluded = sorted({*excluded_pairs(batch), *gone} - set(held))
-    earlier = _earlier(batch, prepared, settings, store)
+    earlier = _earlier(batch, prepared, settings, standing)
     if earlier is not None:
         bought = set(earlier.labelled)
         if bought & set(added):
@@ -228,10 +213,10 @@ def _solve_again(
         pinned = list(held)  # as pins always were, ids included
     pilot = (manifest.get("pilot") or {}).get("of")
     solved = solve(prepared, settings, overlap=share, pinned=pinned, excluded=excluded, earlier=earlier, pilot_of=pilot)
-    return solved, pinned, excluded
+    return NextOne(solved, pinned, excluded)
 
 
-def _earlier(batch: BatchFolder, prepared: Prepared, settings: DesignSettings, store: Store) -> Earlier | None:
+def _earlier(batch: BatchFolder, prepared: Prepared, settings: DesignSettings, standing: Standing) -> Earlier | None:
     """The labelled batches that this one goes on from, with what their labels say where it was listened to.
 
     The settings stay those of the batch, which the labels have changed already. Raises BatchError where one is gone.
@@ -239,48 +224,45 @@ def _earlier(batch: BatchFolder, prepared: Prepared, settings: DesignSettings, s
     previous = batch.manifest.get("previous")
     if not previous:
         return None
-    folders = {one.batch_id: one.folder for one in store.batches(batch.manifest["pool"]["fingerprint"])}
-    gone = [key for key in previous["batches"] if key not in folders]
+    gone = [key for key in previous["batches"] if key not in standing.folders]
     if gone:
         raise BatchError(
             f"batch {batch.batch_id} goes on from batch {gone[0]}, which this workspace does not know; bring it in "
             "(`import-labels`), or solve again with --previous."
         )
-    earlier = earlier_batches(
-        [folders[key] for key in previous["batches"]], prepared.pool, space=prepared.space.settings,
-        features_metadata=prepared.table.metadata, store=store,
+    earlier = earlier_of(
+        [standing.folders[key] for key in previous["batches"]], lambda key: standing.labels.get(key, []), prepared.pool,
+        space=prepared.space.settings, features_metadata=prepared.table.metadata,
     )  # fmt: skip
     if batch.manifest.get("learnt") is None:
         return earlier
     return learn_from(earlier, prepared, settings, keep=("preset", *(field.name for field in fields(DesignSettings))))
 
 
-def _saved(batch: BatchFolder, again: tuple[Solved, Pinned, list[LocalPair]], *, who: str, store: Store) -> ToppedUp:
-    solved, pinned, excluded = again
-    made = save_for_review(
-        solved, pinned=pinned, excluded=excluded, store=store, who=who, guidelines=guidelines_of(batch)
-    )
-    carried = carry_over(batch, made, store, who=who)
-    before = {record["pair_id"] for record in batch.records}
-    stayed = sum(record["pair_id"] in before for record in made.records)
-    return ToppedUp(made, kept=stayed, new=len(made.records) - stayed, carried=carried)
+def _go_on(
+    batch: BatchFolder,
+    next_one: NextOne,
+    gone: Collection[str],
+    *,
+    who: str,
+    store: Store,
+    rejection: NewDecision | None = None,
+) -> ToppedUp:
+    """The folder of the next batch and the one act that records it; a run that is cut off leaves neither or both.
 
-
-def carry_over(old: BatchFolder, new: BatchFolder, store: Store, *, who: str) -> int:
-    """Approvals and flags of pairs that both batches hold, written by `who`; what was decided there stays.
-
-    Undo passes them by: they are decided anew where they are wrong.
+    Cut off between the two it leaves a whole folder that nobody knows of; the next try takes it.
     """
-    present = {record["pair_id"] for record in new.records}
-    known = store.decisions(new.batch_id)
-    taken = [
-        new_decision(key, made.decision, made.reason, f"{made.decision} by {made.who} in batch {old.batch_id}")
-        for key, made in store.decisions(old.batch_id).items()
-        if key in present and key not in known and made.decision in ("approve", "flag")
-    ]
-    if taken:
-        store.record_decisions(new.batch_id, taken, who=who, carried=True)
-    return len(taken)
+    unrecorded = None if rejection is None else new_batch(batch)
+    with workspace_batch(
+        next_one.solved, next_one.pinned, next_one.excluded, author=who, guidelines=guidelines_of(batch)
+    ) as (made, publish):  # fmt: skip
+        present = {record["pair_id"] for record in made.records}
+        carried = store.go_on(
+            batch.batch_id, new_batch(made), present=present, gone=gone, publish=publish, who=who, rejection=rejection,
+            unrecorded=unrecorded,
+        )  # fmt: skip
+    stayed = len(present & {record["pair_id"] for record in batch.records})
+    return ToppedUp(made, kept=stayed, new=len(present) - stayed, carried=carried)
 
 
 def settings_of(manifest: dict[str, Any]) -> DesignSettings:

@@ -51,7 +51,7 @@ def prepare(
     """
     from curation.design.geometry import Geometry
     from curation.representation.features_file import read_features
-    from curation.representation.fisher import fisher_matrix, response_probabilities
+    from curation.representation.fisher_matrix import fisher_matrix, response_probabilities
     from curation.representation.space import fit_space
 
     chosen = resolve_device(device)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from curation.design.criteria.trace import Criterion
     from curation.design.geometry import Geometry
     from curation.design.result import Design
-    from curation.design.rules import Baseline
+    from curation.design.rules.compare import Baseline
     from curation.design.selection.sampling import Batch
     from curation.design.sets.feasible import Feasible
     from curation.insight.explain import Explanations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from curation.insight.learning_rule import Taught
     from curation.insight.length_share import LengthShare
     from curation.representation.features_file import FeatureTable
-    from curation.representation.fisher import Probabilities
+    from curation.representation.fisher.base import Probabilities
     from curation.representation.space import Space
 
 

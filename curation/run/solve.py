@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from curation.errors import DesignError
 from curation.pool.pair_lists import LocalPair
 from curation.run.constraints import pool_limits
-from curation.settings import OVERLAP_MOST, DesignSettings
+from curation.setting_rules import OVERLAP_MOST
+from curation.settings import DesignSettings
 
 if TYPE_CHECKING:
     import torch
@@ -157,7 +158,8 @@ def solve(
     `settings` asks for a first part of it.
     Raises DesignError with the constraint's name and amount where the budget cannot be spent as asked.
     """
-    from curation.design.rules import baselines, batch_information
+    from curation.design.rules.compare import baselines
+    from curation.design.selection.drawn import batch_information
     from curation.design.selection.sampling import with_overlap
     from curation.insight.explain import explain
     from curation.insight.length_share import length_share

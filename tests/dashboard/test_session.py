@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from curation.dashboard.places import allowed_path, list_features, list_pools, save_upload, stem
 from curation.dashboard.view import View, default_budget, scenario_settings, view_from_query
 from curation.errors import PoolError
-from curation.review.queue import Filter, decision_words, next_pair, review_queue
+from curation.review.queue import Filter, QueueTable, decision_words, next_pair
 from curation.review.store.store import open_store
 from curation.settings import DEFAULT_DESIGN, DEFAULT_SPACE, PRESETS
 
@@ -189,12 +189,13 @@ def test_the_queue_filters_sorts_and_goes_round():
     decisions = {"a": SimpleNamespace(decision="approve"), "c": SimpleNamespace(decision="clear")}
     words = decision_words(decisions, records)
     assert words == {"a": "approve", "b": "undecided", "c": "undecided"}
-    assert review_queue(records, words, Filter())["pair_id"].tolist() == ["b", "c", "a"]
-    assert review_queue(records, words, Filter(states=("approve",)))["pair_id"].tolist() == ["a"]
-    assert review_queue(records, words, Filter(words="BETA"))["pair_id"].tolist() == ["b"]
-    assert review_queue(records, words, Filter(strata=("t",), generators=("h",)))["pair_id"].tolist() == ["b"]
-    assert review_queue(records, words, Filter(only=("c",)))["pair_id"].tolist() == ["c"]
-    assert len(review_queue(records, words, Filter(words="nothing"))) == 0
+    table = QueueTable(records)
+    assert table.select(words, Filter())["pair_id"].tolist() == ["b", "c", "a"]
+    assert table.select(words, Filter(states=("approve",)))["pair_id"].tolist() == ["a"]
+    assert table.select(words, Filter(words="BETA"))["pair_id"].tolist() == ["b"]
+    assert table.select(words, Filter(strata=("t",), generators=("h",)))["pair_id"].tolist() == ["b"]
+    assert table.select(words, Filter(only=("c",)))["pair_id"].tolist() == ["c"]
+    assert len(table.select(words, Filter(words="nothing"))) == 0
     assert next_pair(["b", "c", "a"], words, "c") == "b"
     assert next_pair(["a"], words, "a") == "a"
     assert next_pair([], words, None) is None

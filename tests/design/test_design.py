@@ -14,7 +14,9 @@ from scipy.optimize import linprog
 from curation.design.criteria.trace import make_criterion
 from curation.design.geometry import Geometry
 from curation.design.programs.quadratic import Polytope, solve_quadratic
-from curation.design.rules import NAMES, baselines, realised
+from curation.design.rules.base import RULES
+from curation.design.rules.compare import baselines
+from curation.design.selection.drawn import realised
 from curation.design.selection.sampling import paper, sample, with_overlap
 from curation.design.sets.allotment import water_fill
 from curation.design.sets.linear import maximise
@@ -301,7 +303,7 @@ def test_every_simple_rule_spends_the_budget_and_none_beats_the_bound_under_fixe
     design = newton(criterion, feasible, tol=1e-6)
     alike = np.concatenate([np.full(k, 1 / k) for k in geometry.sizes])
     rules = baselines(criterion, feasible, alike, seed=0)
-    assert set(rules) == set(NAMES)
+    assert tuple(rules) == RULES.names()
     assert all(math.isfinite(rule.realised) for rule in rules.values())
     if spread != "balanced":  # under balanced a batch settles fractions of a label, which the bound does not allow for
         assert all(rule.realised >= design.certificate.lower_bound - 1e-9 for rule in rules.values())

@@ -15,7 +15,9 @@ import torch
 from curation.design.certificate import certify
 from curation.design.criteria.hedged import Hedged
 from curation.design.criteria.trace import make_criterion
-from curation.design.rules import baselines, batch_information, forward_backward
+from curation.design.rules.compare import baselines
+from curation.design.rules.greedy import forward_backward
+from curation.design.selection.drawn import batch_information
 from curation.design.selection.sampling import paper, sample, with_overlap
 from curation.design.selection.swaps import exact
 from curation.design.sets.limits import Limits

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from curation.bench.problems import problem
-from curation.design.rules import forward_backward, realised
+from curation.design.rules.greedy import forward_backward
+from curation.design.selection.drawn import realised
 from curation.design.selection.sampling import sample
 from curation.design.selection.swaps import exact, start
 from curation.design.selection.tally import Tally

@@ -58,5 +58,5 @@ def test_the_prices_of_the_rows_are_their_marginal_worth():
     def value(x: np.ndarray) -> float:
         return float(0.5 * x @ H @ x + c @ x)
 
-    assert (value(other.x) - value(found.x)) / step == pytest.approx(-found.equal_price[0], rel=1e-2, abs=1e-4)
-    assert found.most_price.min() >= -1e-9
+    assert (value(other.x) - value(found.x)) / step == pytest.approx(-found.equal[0], rel=1e-2, abs=1e-4)
+    assert found.most.min() >= -1e-9

@@ -11,7 +11,9 @@ import torch
 
 from curation.design.criteria.trace import make_criterion
 from curation.design.geometry import Geometry
-from curation.design.rules import baselines, sequential
+from curation.design.rules.compare import baselines
+from curation.design.rules.greedy import Fall
+from curation.design.rules.one_by_one import sequential
 from curation.design.selection.sampling import paper, sample
 from curation.design.selection.swaps import exact
 from curation.design.sets.limits import Limits, MeanLimit
@@ -256,7 +258,7 @@ def test_exact_batches_keep_a_mean_beside_costs(seed):
 def test_rules_beside_the_design_keep_the_limit_too(spread):
     case, values = binding(spread, 1)
     feasible = case.feasible()
-    picked = sequential(case.criterion, feasible, determinant=False)
+    picked = sequential(case.criterion, feasible, Fall)
     assert picked.labels == 24
     assert values[picked.pairs] @ picked.copies <= 12 + 1e-6
     if spread == "free":  # capped, sequential draws run out one label short, and say so

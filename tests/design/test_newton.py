@@ -11,7 +11,7 @@ import torch
 from curation.design.criteria.trace import make_criterion
 from curation.design.geometry import Geometry
 from curation.design.sets.make import make_feasible
-from curation.design.sets.prices import prices
+from curation.design.sets.thresholds import multipliers_at
 from curation.design.solvers.newton import newton
 from tests.desk.builders import assert_feasible, conic_optimum, random_case, random_fisher, random_geometry
 
@@ -59,7 +59,7 @@ def test_no_pair_left_out_is_worth_more_than_a_pair_chosen_in_part(spread):
     design = newton(case.criterion, case.feasible, tol=1e-10)
     w = design.weights
     q = case.geometry.quadratic(case.criterion.at(case.geometry.information(w)).root)
-    own = prices(case.feasible, w, q).threshold(case.feasible)
+    own = multipliers_at(case.feasible, w, q).threshold(case.feasible)
     open_pairs = ~case.feasible.blocked
     out, whole = open_pairs & (w <= 1e-12), open_pairs & (w >= case.feasible.upper * (1 - 1e-9))
     inside = open_pairs & ~out & ~whole

@@ -15,7 +15,10 @@ from curation.design.certificate import certify
 from curation.design.criteria.trace import make_criterion
 from curation.design.factors import ATTENUATION, graded_information, nuisance_variance, pair_factor
 from curation.design.geometry import Geometry
-from curation.design.rules import rule_weights, sequential
+from curation.design.rules import farthest
+from curation.design.rules.base import Problem
+from curation.design.rules.greedy import Fall
+from curation.design.rules.one_by_one import sequential
 from curation.design.selection.swaps import exact
 from curation.design.sets.make import make_feasible
 from curation.design.solvers.frank_wolfe import frank_wolfe
@@ -44,7 +47,7 @@ def with_factors(case: Case, seed: int) -> tuple[Case, np.ndarray]:
     factor = factors_of(case.geometry, seed)
     geometry = case.geometry.with_factor(factor)
     criterion = make_criterion(geometry, case.criterion.fisher, ridge=0.1)
-    feasible = replace(case.feasible, geometry=geometry, memory={})
+    feasible = replace(case.feasible, geometry=geometry)
     z = explicit_vectors(geometry) * np.sqrt(factor)[:, None]
     return replace(case, geometry=geometry, criterion=criterion, feasible=feasible), z
 
@@ -136,7 +139,7 @@ def test_passes_in_float32_end_at_the_same_design():
     case, _ = with_factors(random_case(1, "balanced", 1.0, prompts=12), 1)
     double = newton(case.criterion, case.feasible, tol=1e-7)
     case.geometry.single = True
-    single = newton(case.criterion, replace(case.feasible, memory={}), tol=1e-7)
+    single = newton(case.criterion, replace(case.feasible), tol=1e-7)
     assert single.certificate.objective == pytest.approx(double.certificate.objective, rel=1e-6)
     assert single.certificate.gap <= 1e-7
 
@@ -146,7 +149,7 @@ def test_a_factor_alike_for_all_changes_no_design():
     geometry = case.geometry.with_factor(np.full(case.geometry.pairs, 0.25))
     criterion = make_criterion(geometry, case.criterion.fisher, ridge=0.1)
     one = newton(case.criterion, case.feasible, tol=1e-9).certificate.objective
-    other = newton(criterion, replace(case.feasible, geometry=geometry, memory={}), tol=1e-9).certificate.objective
+    other = newton(criterion, replace(case.feasible, geometry=geometry), tol=1e-9).certificate.objective
     assert other == pytest.approx(4 * one, rel=1e-8)
 
 
@@ -207,7 +210,7 @@ def test_one_by_one_picks_with_factors_are_the_best_next_label_each():
         ]
         picked.append(int(np.argmin(tried)))
         S = S + np.outer(z[picked[-1]], z[picked[-1]]) / n
-    found = sequential(case.criterion, case.feasible, determinant=False)
+    found = sequential(case.criterion, case.feasible, Fall)
     assert found.pairs.tolist() == sorted(picked)
 
 
@@ -218,9 +221,10 @@ def test_ceilings_count_factors_and_the_farthest_rule_does_not():
     told = coverage(case.criterion, case.feasible, information, information)
     top = np.linalg.eigh(case.criterion.fisher.numpy())[1][:, -1]
     assert told.ceiling[0] == pytest.approx(np.sort((z @ top) ** 2)[-5:].sum() / 5)
-    far = rule_weights("farthest", case.criterion, case.feasible, np.ones(len(case.geometry.features)))
-    plain = replace(case.feasible, geometry=case.geometry.plain, memory={})
-    assert torch.equal(far, rule_weights("farthest", case.criterion, plain, np.ones(len(case.geometry.features))))
+    p = np.ones(len(case.geometry.features))
+    far = farthest.weights(Problem(case.criterion, case.feasible, p))
+    plain = replace(case.feasible, geometry=case.geometry.plain)
+    assert torch.equal(far, farthest.weights(Problem(case.criterion, plain, p)))
 
 
 def label_information(eta: float, s2: float, thresholds: tuple[float, ...]) -> float:

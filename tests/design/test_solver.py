@@ -148,10 +148,10 @@ def test_prices_split_chosen_from_left_out():
     criterion = make_criterion(geometry, fisher_of(geometry), ridge=0.1)
     feasible = make_feasible(geometry, budget=12, spread="balanced")
     design = newton(criterion, feasible, tol=1e-9)
-    from curation.design.sets.prices import prices
+    from curation.design.sets.thresholds import multipliers_at
 
     q = geometry.quadratic(criterion.at(geometry.information(design.weights)).root)
-    threshold = prices(feasible, design.weights, q).threshold(feasible)
+    threshold = multipliers_at(feasible, design.weights, q).threshold(feasible)
     out = design.weights == 0
     assert bool((q[out] <= threshold[out] * (1 + 1e-3)).all())
 

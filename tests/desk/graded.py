@@ -118,3 +118,17 @@ def answered(made: dict[str, Any], store: Store, folder: Path, shape: str) -> Pa
         else:
             handle.writelines(json.dumps(row) + "\n" for row in rows)
     return back
+
+
+def table(made: dict[str, Any], store: Store, folder: Path, change: Any) -> Path:
+    """A CSV of binary-looking rows of a graded export, all left and slightly, after `change(n, row)`."""
+    with sent(made, store, folder, "csv").open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    for n, row in enumerate(rows):
+        row |= {"preference": "left", "strength": "slightly", "annotator": "eve"}
+        change(n, row)
+    with (folder / "back.csv").open("w", newline="") as handle:
+        writer = csv.DictWriter(handle, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return folder / "back.csv"

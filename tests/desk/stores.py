@@ -8,9 +8,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from curation.errors import CurationError
+from curation.review.store.batches import NewBatch
 from curation.review.store.store import Store, open_store
+from curation.review.store.tables import PoolRow
 
 
 @contextmanager
@@ -56,7 +59,7 @@ BATCH, POOL = "b" * 16, "p" * 16
 
 def fill(store: Store, batch_id: str = BATCH) -> Store:
     store.record_pool(POOL, "pool", "/data/pool.jsonl")
-    store.record_batch(
+    batch = NewBatch(
         batch_id,
         folder="/out/batch",
         pool_fingerprint=POOL,
@@ -66,8 +69,8 @@ def fill(store: Store, batch_id: str = BATCH) -> Store:
         objective=1.5,
         lower_bound=1.25,
         realised=1.75,
-        who="ana",
     )
+    store.record_batch(batch, who="ana")
     return store
 
 
@@ -77,3 +80,9 @@ def store(database: str):
     opened = fill(open_store(database))
     yield opened
     opened.close()
+
+
+def pools(store: Store) -> list[tuple[str, str | None]]:
+    """Name and file of the recorded pools, the first one recorded first."""
+    query = select(PoolRow).order_by(PoolRow.fingerprint)
+    return store._read(lambda session: [(row.name, row.path) for row in session.scalars(query)])

@@ -1,5 +1,6 @@
 """A batch that is sent out and answered, and its store."""
 
 from tests.desk.labels import made, store
+from tests.desk.rated import home
 
-__all__ = ["made", "store"]
+__all__ = ["home", "made", "store"]

@@ -2,42 +2,26 @@
 
 from __future__ import annotations
 
-import csv
-import hashlib
 import json
-import math
-import sqlite3
 import xml.etree.ElementTree as ElementTree
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from alembic import command
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from curation.backtest.run import imported_answers, imported_truth
 from curation.batch.answers import GRADED, NotOnScaleError, Said, UnclearError, left_sign, understand
 from curation.batch.folder import read_batch
 from curation.errors import ImportLabelsError
 from curation.exchange.receive import import_labels
-from curation.exchange.send import export_batch, export_trl
+from curation.exchange.send import export_batch
 from curation.exchange.tools.argilla import settings as argilla_settings
 from curation.exchange.tools.label_studio import labelling_config
 from curation.exchange.tools.parquet import schema
 from curation.exchange.tools.tables import COLUMNS, GRADED_COLUMNS, column_guide
-from curation.exchange.trl import preferences, soft
-from curation.insight.agreement import label_quality
-from curation.insight.rater_agreement import krippendorff_alpha
-from curation.pool.labels import Label, graded_outcome
-from curation.review.store import connection
-from curation.review.store.store import Store, open_store
-from tests.desk.graded import BAD, answered, sent, truth
-from tests.desk.labels import studio, write
-from tests.desk.sign_off_page import approved_sign_off
-from tests.desk.stores import BATCH, fill
+from curation.pool.labels import graded_outcome
+from curation.review.store.store import Store
+from tests.desk.graded import BAD, answered, sent, table, truth
 
 SHAPES = [
     "studio choices", "studio pairwise", "studio rating", "flat choices", "flat pairwise", "argilla api", "argilla sdk",
@@ -200,20 +184,6 @@ def test_signs_are_read_by_the_sides_they_go_with_and_refused_where_they_go_with
         left_sign([("left", 2), ("right", -1), ("right", 1)])
 
 
-def table(made: dict[str, Any], store: Store, folder: Path, change: Any) -> Path:
-    """A CSV of binary-looking rows of a graded export, all left and slightly, after `change(n, row)`."""
-    with sent(made, store, folder, "csv").open(newline="") as handle:
-        rows = list(csv.DictReader(handle))
-    for n, row in enumerate(rows):
-        row |= {"preference": "left", "strength": "slightly", "annotator": "eve"}
-        change(n, row)
-    with (folder / "back.csv").open("w", newline="") as handle:
-        writer = csv.DictWriter(handle, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    return folder / "back.csv"
-
-
 def test_contradictions_and_missing_strengths_are_counted_and_named(
     made: dict[str, Any], store: Store, tmp_path: Path
 ) -> None:  # fmt: skip
@@ -262,274 +232,3 @@ def test_a_file_that_does_not_say_what_was_asked_is_told_by_its_answers(
         made, store, tmp_path, lambda n, row: row.update({"answers": "", "preference": "tie", "strength": ""})
     )
     assert import_labels(made["batch"], binary, store=store)["asked"] == "binary"
-
-
-def test_a_changed_strength_replaces_the_answer(made: dict[str, Any], store: Store, tmp_path: Path) -> None:
-    import_labels(made["batch"], table(made, store, tmp_path, lambda n, row: None), store=store)
-    file = tmp_path / "back.csv"
-    lines = file.read_text().split("slightly", 1)
-    file.write_text("much".join(lines))
-    told = import_labels(made["batch"], file, store=store)
-    assert (told["new"], told["replaced"]) == (0, 1)
-    assert sum(label.strength == 2 for label in store.labels(told["batch_id"])) == 1
-
-
-# The store ----------------------------------------------------------------------------------------------------------
-
-
-def test_a_strength_that_does_not_fit_its_outcome_is_refused_by_label_and_database(
-    made: dict[str, Any], store: Store, tmp_path: Path
-) -> None:  # fmt: skip
-    for outcome, strength, both_bad in [
-        ("a", 0, False),
-        ("tie", 1, False),
-        ("skip", 0, False),
-        ("tie", None, True),
-        ("a", 1, True),
-        ("b", 3, False),
-    ]:
-        with pytest.raises(ValueError, match="strength"):
-            Label("p", outcome, "u", "a", 1, None, strength, both_bad)  # type: ignore[arg-type]
-    import_labels(made["batch"], answered(made, store, tmp_path, "csv"), store=store)
-    with sqlite3.connect(store.place) as db:
-        for change in ("strength = 3", "strength = 0 WHERE outcome = 'a'", "both_bad = 1 WHERE outcome = 'a'"):
-            with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
-                db.execute(f"UPDATE labels SET {change}")
-
-
-def test_labels_without_strength_keep_their_digest_and_an_older_store_still_agrees_with_its_log(
-    made: dict[str, Any], store: Store, tmp_path: Path
-) -> None:  # fmt: skip
-    batch = read_batch(made["batch"])
-    export_batch(made["batch"], to="label-studio", out=tmp_path / "t.json", store=store)
-    tasks = json.loads((tmp_path / "t.json").read_text())
-    import_labels(made["batch"], write(tmp_path / "1.json", studio(made, tasks)), store=store)
-    labels = store.labels(batch.batch_id)
-    before = sorted([m.pair_id, m.annotator, m.left, m.copy, m.outcome, m.seconds or 0.0] for m in labels)
-    digest = hashlib.sha256(json.dumps(before).encode()).hexdigest()  # as versions without strength made it
-    (event,) = (event for event in store.events(batch.batch_id) if event.kind == "import")
-    assert event.body["labels"] == digest
-    with store._writer.begin() as db:
-        config = connection._config()
-        config.attributes["connection"] = db
-        command.downgrade(config, "0005")
-    store.close()
-    with sqlite3.connect(store.place) as db:
-        columns = {row[1] for row in db.execute("PRAGMA table_info(labels)")}
-    assert not columns & {"strength", "both_bad"}
-    again = open_store(f"sqlite:///{store.place}")
-    assert again.labels(batch.batch_id) == labels
-    assert again.check_log(batch.batch_id) == []
-    again.close()
-
-
-def test_strength_is_kept_and_given_up_alike_on_sqlite_and_postgresql(database: str) -> None:
-    opened = fill(open_store(database))
-    labels = [
-        Label("p1", "a", "u", "a", 1, 3.0, 2), Label("p1", "tie", "v", "b", 1, None, 0, True),
-        Label("p2", "b", "u", "b", 1, None), Label("p2", "skip", "v", "b", 1, None),
-    ]  # fmt: skip
-    opened.record_labels(BATCH, labels, file="x", sha256="", format="csv", counts={}, who="ana")
-    assert opened.labels(BATCH) == labels
-    assert opened.check_log(BATCH) == []
-    with opened._writer.begin() as db:
-        config = connection._config()
-        config.attributes["connection"] = db
-        command.downgrade(config, "0005")
-    opened.close()
-    again = open_store(database)
-    plain = [replace(label, strength=None, both_bad=False) for label in labels]
-    assert again.labels(BATCH) == plain
-    assert again.check_log(BATCH) != []  # what was given up is missed
-    again.close()
-
-
-def test_a_strength_changed_behind_the_stores_back_is_found(made: dict[str, Any], store: Store, tmp_path: Path) -> None:
-    told = import_labels(made["batch"], answered(made, store, tmp_path, "jsonl"), store=store)
-    assert store.check_log(told["batch_id"]) == []
-    with sqlite3.connect(store.place) as db:
-        db.execute("UPDATE labels SET strength = 3 - strength WHERE outcome IN ('a', 'b')")
-    assert any("labels" in problem for problem in store.check_log(told["batch_id"]))
-
-
-# What they say ------------------------------------------------------------------------------------------------------
-
-
-def test_ordinal_and_interval_alpha_equal_the_worked_example_of_krippendorff_2011() -> None:
-    rows = [
-        "12332141 2...".replace(" ", ""),
-        "123322412 5.3".replace(" ", ""),
-        ".33323422 51.".replace(" ", ""),
-        "123324412 51.".replace(" ", ""),
-    ]
-    units = [[int(row[n]) for row in rows if row[n] != "."] for n in range(12)]
-    assert krippendorff_alpha(units) == pytest.approx(0.743, abs=5e-4)
-    assert krippendorff_alpha(units, metric="ordinal") == pytest.approx(0.815, abs=5e-4)
-    assert krippendorff_alpha(units, metric="interval") == pytest.approx(0.849, abs=5e-4)
-
-
-@settings(deadline=None)
-@given(st.lists(st.lists(st.integers(-2, 2), min_size=2, max_size=4), min_size=2, max_size=8))
-def test_ordinal_alpha_is_the_same_seen_from_the_other_side(units: list[list[int]]) -> None:
-    here, there = (krippendorff_alpha([[s * v for v in u] for u in units], metric="ordinal") for s in (1, -1))
-    assert here == pytest.approx(there)
-
-
-def test_a_near_miss_costs_less_than_an_opposite_answer() -> None:
-    common = [[2, 2], [-2, -2], [1, 1], [-1, -1], [0, 0]]
-    near, far = ([*common, miss] for miss in ([2, 1], [2, -2]))
-    assert krippendorff_alpha(near, metric="ordinal") > krippendorff_alpha(far, metric="ordinal")  # type: ignore[operator]
-    assert krippendorff_alpha([*common, [2, 1]]) == pytest.approx(krippendorff_alpha([*common, [2, -1]]))
-
-
-def test_quality_of_graded_answers_counts_steps_as_seen_and_names_both_bad() -> None:
-    def label(pair: str, outcome: str, who: str, left: str, strength: int | None, bad: bool = False) -> Label:
-        return Label(pair, outcome, who, left, 1, 5.0, strength, bad)  # type: ignore[arg-type]
-
-    answers = [
-        label("1", "a", "u", "a", 2), label("1", "a", "v", "b", 1),  # left much, right slightly
-        label("2", "b", "u", "a", 2), label("2", "b", "v", "b", 2),  # right much, left much
-        label("3", "tie", "u", "a", 0), label("3", "tie", "v", "a", 0, True),
-        label("4", "skip", "u", "a", None),
-    ]  # fmt: skip
-    found = label_quality(answers)
-    assert found.steps == {
-        "left_much": 2, "left_slightly": 0, "tie": 1, "right_slightly": 1, "right_much": 1, "both_bad": 1
-    }  # fmt: skip
-    assert (found.graded, found.metric, found.tie_rate, found.left_share) == (6, "ordinal", 2 / 6, 0.5)
-    assert found.both_bad_rate == pytest.approx(1 / 6)
-    assert (found.agreement, found.agreement_steps, found.alpha_sides) == (1.0, pytest.approx(2 / 3), 1.0)
-    assert found.alpha is not None
-    assert found.alpha < 1
-    words = " ".join(found.sentences())
-    assert "on the five steps, ordinal, 1.00 on sides alone, the same step in 67%" in words
-    assert "left much 2, left slightly 0, tie 1, right slightly 1, right much 1, both bad 1. Both bad in 17%" in words
-    mixed = label_quality([*answers, label("5", "a", "u", "a", None)])
-    assert (mixed.metric, mixed.alpha, mixed.graded) == ("nominal", 1.0, 6)
-    plain = label_quality([Label("1", "a", "u", "a", 1, None)])
-    assert (plain.steps, plain.both_bad_rate, plain.alpha_sides) == ({}, None, None)
-
-
-def test_outcomes_of_graded_labels_stay_wins_and_the_strength_is_at_hand(
-    made: dict[str, Any], store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:  # fmt: skip
-    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{store.place}")
-    batch = read_batch(made["batch"])
-    import_labels(made["batch"], answered(made, store, tmp_path, "studio pairwise"), store=store)
-    ends = {(r["prompt_id"], r["response_a_id"], r["response_b_id"]): r["pair_id"] for r in batch.records}
-    shares = {2: 1.0, 1: 1.0, 0: 0.5, BAD: 0.5, -1: 0.0, -2: 0.0}
-    found = imported_truth([made["batch"]]).labels
-    assert len(found) == 2 * sum(record["copies"] for record in batch.records)
-    for prompt, a, b, share in found:
-        assert share == shares[truth(ends[prompt, a, b])]
-    for prompt, a, b, label in imported_answers([made["batch"]]):
-        assert ends[prompt, a, b] == label.pair_id
-        assert graded_outcome(label) == {BAD: 0}.get(truth(label.pair_id), truth(label.pair_id))  # type: ignore[call-overload]
-
-
-def test_graded_outcome_of_binary_answers_is_their_side_and_a_skip_has_none() -> None:
-    assert [graded_outcome(Label("p", o, "u", "b", 1, None)) for o in ("a", "b", "tie")] == [1, -1, 0]  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="is a skip"):
-        graded_outcome(Label("p", "skip", "u", "a", 1, None))
-
-
-# Training rows ------------------------------------------------------------------------------------------------------
-
-
-def voices(*values: int | str | None) -> list[Label]:
-    """Labels of one pair from graded values; None: a binary win of a."""
-    out = []
-    for n, value in enumerate(values):
-        if value is None:
-            out.append(Label("p", "a", f"u{n}", "a", 1, None))
-        elif value == BAD:
-            out.append(Label("p", "tie", f"u{n}", "a", 1, None, 0, True))
-        else:
-            assert isinstance(value, int)
-            outcome = "tie" if value == 0 else "a" if value > 0 else "b"
-            out.append(Label("p", outcome, f"u{n}", "a", 1, None, abs(value)))  # type: ignore[arg-type]
-    return out
-
-
-@pytest.mark.parametrize(
-    ("values", "chosen", "expected"),
-    [
-        ((2,), "x", (1, 0, 0, 2.0, 0.95, 1.0)),
-        ((-1,), "y", (1, 0, 0, 1.0, 0.7, 1.0)),
-        ((1, 1, -2), "x", (2, 1, 0, 0.0, 1.45 / 3, 3.0)),
-        ((1, 1, 1, -2, -2), "x", (3, 2, 0, -0.2, 0.44, 5.0)),
-        ((2, 0, 1, BAD, 2), "x", (3, 0, 2, 1.0, 0.72, 5.0)),
-        ((None, None), "x", (2, 0, 0, None, 1.0, 2.0)),
-        ((None, 1), "x", (2, 0, 0, 1.0, 0.85, 2.0)),
-    ],
-)
-def test_soft_targets_worked_by_hand(values: tuple[int, ...], chosen: str, expected: tuple[float, ...]) -> None:
-    record = {"pair_id": "p", "prompt": "q", "response_a": "x", "response_b": "y"}
-    (row,) = preferences([record], voices(*values)).rows
-    assert row["chosen"][0]["content"] == chosen
-    names = ("votes_chosen", "votes_rejected", "votes_tie", "strength", "target", "weight")
-    assert tuple(row[name] for name in names) == pytest.approx(expected)
-
-
-@settings(deadline=None)
-@given(st.lists(st.sampled_from([-2, -1, 0, 1, 2, BAD, None]), min_size=1, max_size=9), st.floats(-4, 4))
-def test_weight_times_cross_entropy_at_the_target_is_the_loss_of_all_answers(values: list[Any], logit: float) -> None:
-    each = {2: 0.95, 1: 0.7, 0: 0.5, BAD: 0.5, -1: 0.3, -2: 0.05, None: 1.0}
-    win = 1 / (1 + math.exp(-logit))
-
-    def loss(p: float) -> float:
-        return -p * math.log(win) - (1 - p) * math.log(1 - win)
-
-    told = soft(voices(*values), "a")
-    assert told["weight"] * loss(told["target"]) == pytest.approx(sum(loss(each[value]) for value in values))  # type: ignore[operator, arg-type]
-    other = soft(voices(*values), "b")
-    assert other["target"] == pytest.approx(1 - told["target"])  # type: ignore[operator]
-
-
-def test_training_rows_of_graded_labels_leave_out_ties_and_both_bad(
-    made: dict[str, Any], store: Store, tmp_path: Path
-) -> None:  # fmt: skip
-    batch = read_batch(made["batch"])
-    import_labels(made["batch"], answered(made, store, tmp_path, "argilla api"), store=store)
-    told = export_trl(made["batch"], tmp_path / "train.jsonl", store=store)
-    worth = {record["response_" + "ab"[k]]: (record, k) for record in batch.records for k in (0, 1)}
-    ties = sum(truth(r["pair_id"]) in (0, BAD) for r in batch.records)
-    assert told["left_out"]["tie"] == ties
-    rows = [json.loads(line) for line in (tmp_path / "train.jsonl").read_text().splitlines()]
-    assert len(rows) == len(batch.records) - ties
-    for row in rows:
-        record, k = worth[row["chosen"][0]["content"]]
-        value = truth(record["pair_id"])
-        assert isinstance(value, int)
-        assert (value > 0) == (k == 0)
-        assert row["strength"] == abs(value)
-        assert row["target"] == pytest.approx({1: 0.7, 2: 0.95}[abs(value)])
-        assert row["votes_chosen"] == row["weight"] == 2 * record["copies"]
-
-
-# The page -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-def test_the_sign_off_page_sends_graded_answers_out_and_shows_their_steps(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    page, opened, batch = approved_sign_off(tmp_path, monkeypatch)
-    page.selectbox(key="export_format").select("JSON Lines")
-    page.selectbox(key="export_answers").select_index(1)
-    page.run()
-    page.button(key="export").click().run()
-    (out,) = (tmp_path / "exports").glob("*-graded-unsigned.jsonl")
-    rows = [json.loads(line) for line in out.read_text().splitlines()]
-    for n, row in enumerate(rows):
-        assert row["answers"] == "graded"
-        row["preference"] = ("left_much", "right_slightly", "both_bad")[n % 3]
-    (tmp_path / "back.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
-    import_labels(batch.path, tmp_path / "back.jsonl", who="ana", store=opened)
-    opened.close()
-    page.run()
-    assert not page.exception
-    assert not page.error
-    (steps,) = (frame.value.iloc[0].to_dict() for frame in page.dataframe if "left much" in frame.value)
-    assert steps == {"left much": 4, "left slightly": 0, "tie": 0, "right slightly": 4, "right much": 0, "both bad": 4}
-    assert any("Both bad in 33%" in text.value for text in page.markdown)

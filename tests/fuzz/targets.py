@@ -42,7 +42,8 @@ from curation.review.store.store import open_store
 from curation.review.topup import excluded_pairs, settings_of
 from curation.run.prepare import prepare
 from curation.run.solve import solve
-from curation.settings import DesignSettings, SpaceSettings, parse_quotas
+from curation.setting_rules import parse_quotas
+from curation.settings import DesignSettings, SpaceSettings
 from tests.fuzz.mutate import changed_bytes, changed_json, changed_table, odd_value
 from tests.fuzz.world import World
 

@@ -23,7 +23,7 @@ SPACE = SpaceSettings(dim=D, normalize=False, length=False)
 SETTINGS = DesignSettings(budget=40, ridge=30.0, spread="auto")
 
 
-def _pool(pairs: dict[int, list[tuple[int, int]]] | None = None) -> Pool:
+def pool_of(pairs: dict[int, list[tuple[int, int]]] | None = None) -> Pool:
     generators = ["a", "b", "c", "d", "e", "f"]
     prompts = tuple(
         Prompt(
@@ -63,7 +63,7 @@ def _told(pool: Pool, rows: np.ndarray, folder: Path, settings: DesignSettings =
 
 
 def test_clean_features_give_no_finding(tmp_path: Path) -> None:
-    assert _told(_pool(), _rows(), tmp_path) == {}
+    assert _told(pool_of(), _rows(), tmp_path) == {}
 
 
 def test_a_direction_made_unteachable_through_pairs_is_found_with_its_prompts(tmp_path: Path) -> None:
@@ -72,20 +72,20 @@ def test_a_direction_made_unteachable_through_pairs_is_found_with_its_prompts(tm
     rows = _rows()
     rows[: P // 2 * K, ODD] *= 2  # what they cannot compare is theirs above all
     rows[P // 2 * K :, ODD] = 0.0
-    free = _told(_pool(), rows, tmp_path)
+    free = _told(pool_of(), rows, tmp_path)
     assert "unteachable" not in free
-    found = _told(_pool(dict.fromkeys(range(P // 2), alike)), rows, tmp_path)["unteachable"]
+    found = _told(pool_of(dict.fromkeys(range(P // 2), alike)), rows, tmp_path)["unteachable"]
     assert found.value == 1
     assert found.unit == "directions"
     named = {name for (name,) in found.examples}
     assert named <= {f"p{x}" for x in range(P // 2)}
     assert len(named) >= 0.8 * (P // 2)
-    assert set(_told(_pool(dict.fromkeys(range(P // 2), alike)), rows, tmp_path)) == {"unteachable"}
+    assert set(_told(pool_of(dict.fromkeys(range(P // 2), alike)), rows, tmp_path)) == {"unteachable"}
 
 
 def test_the_untaught_direction_is_the_planted_one_whatever_the_ridge(tmp_path: Path) -> None:
     alike = [pair for pair in combinations(range(K), 2) if (pair[0] < 3) == (pair[1] < 3)]
-    pool = _pool(dict.fromkeys(range(P), alike))
+    pool = pool_of(dict.fromkeys(range(P), alike))
     for ridge in (0.01, 30.0):
         assert _told(pool, _rows(), tmp_path, replace(SETTINGS, ridge=ridge))["unteachable"].value == 1
 
@@ -96,10 +96,10 @@ def test_responses_with_the_same_features_are_found_and_equal_texts_are_left_to_
     rows = _rows()
     rows[7] = rows[8]  # p1/r1 and p1/r2
     rows[20] = rows[21] + 1e-4  # p3/r2 and p3/r3
-    found = _told(_pool(), rows, tmp_path)
+    found = _told(pool_of(), rows, tmp_path)
     assert set(found) == {"near_features"}
     assert set(found["near_features"].examples) == {("p1", "r1", "r2"), ("p3", "r2", "r3")}
-    pool = _pool()
+    pool = pool_of()
     first = pool.prompts[1]
     twin = tuple(replace(r, text="same") if r.response_id in ("r1", "r2") else r for r in first.responses)
     same = Pool((pool.prompts[0], replace(first, responses=twin), *pool.prompts[2:]), "planted")
@@ -110,8 +110,8 @@ def test_a_few_outliers_are_found_by_id(tmp_path: Path) -> None:
     rows = _rows()
     for n in (5, 77, 200):
         rows[n] *= 9
-    found = _told(_pool(), rows, tmp_path)
-    ids = _pool().ids()
+    found = _told(pool_of(), rows, tmp_path)
+    ids = pool_of().ids()
     assert {ids[5], ids[77], ids[200]} <= set(found["outliers"].examples)
     assert len(found["outliers"].examples) <= 4
 
@@ -119,14 +119,14 @@ def test_a_few_outliers_are_found_by_id(tmp_path: Path) -> None:
 def test_a_generator_with_odd_answers_draws_more_than_its_share_and_is_named(tmp_path: Path) -> None:
     rows = _rows().reshape(P, K, D)
     rows[:, 2] *= 4  # generator c
-    found = _told(_pool(), rows.reshape(-1, D), tmp_path)
+    found = _told(pool_of(), rows.reshape(-1, D), tmp_path)
     assert found["overdrawn"].examples == (("c",),)
     assert "Generator c takes part in" in found["overdrawn"].sentence
     assert found["overdrawn"].value >= 2
 
 
 def test_mass_on_one_candidate_is_found(tmp_path: Path) -> None:
-    pool, rows = _pool(), _rows()
+    pool, rows = pool_of(), _rows()
     path = write_features(
         tmp_path / "f.parquet",
         pool.ids(),
@@ -156,7 +156,7 @@ def test_every_finding_has_a_sentence_a_number_and_a_remedy(tmp_path: Path) -> N
     rows = _rows()
     rows[7] = rows[8]
     rows[100] *= 30
-    for finding in _told(_pool(), rows, tmp_path).values():
+    for finding in _told(pool_of(), rows, tmp_path).values():
         assert finding.sentence.endswith(".")
         assert finding.remedy.endswith(".")
         assert np.isfinite(finding.value)
@@ -192,7 +192,7 @@ def test_sensitivity_is_one_on_its_own_choice_and_equals_solving_anew() -> None:
 
 def test_a_choice_that_changes_the_design_much_becomes_a_finding(tmp_path: Path) -> None:
     """The reference sits on two candidates that differ in one coordinate; the uniform Fisher sees all the others."""
-    pool, rows = _pool(), _rows()
+    pool, rows = pool_of(), _rows()
     logprob = np.tile(np.array([-1.0, -60, -60, -60, -60, -1.0]), P)
     path = write_features(tmp_path / "f.parquet", pool.ids(), rows, reference_logprob=logprob, dtype="float32")
     prepared = prepare(pool, read_features(path, pool.ids()), space=SPACE, fisher="empirical", device="cpu")

@@ -10,11 +10,11 @@ import torch
 
 from curation.design.criteria.trace import Criterion, make_criterion
 from curation.design.geometry import Geometry
-from curation.design.rules import batch_information
+from curation.design.selection.drawn import batch_information
 from curation.design.selection.sampling import Batch, sample
 from curation.design.sets.make import make_feasible
 from curation.design.solvers.newton import newton
-from curation.insight.concentration import concentration, generator_shares, share_by
+from curation.insight.concentration import concentration, share_by
 from curation.insight.coverage import coverage, direction_pairs
 from curation.insight.efficiency import label_equivalent
 from curation.insight.explain import best_replacement, drop_price, explain, fisher_directions
@@ -89,9 +89,9 @@ def test_best_replacement_beats_every_other_admissible_pair(case):
     tried = {}
     for pair in set(range(case.geometry.pairs)) - set(case.batch.pairs.tolist()):
         prompt = case.geometry.prompt_of(np.array([pair]))[0]
-        if case.feasible.spread == "balanced" and prompt != own:
+        if case.feasible.spread.name == "balanced" and prompt != own:
             continue
-        if case.feasible.spread == "capped" and used[prompt] + 1 > case.feasible.prompt_labels[prompt]:
+        if case.feasible.spread.name == "capped" and used[prompt] + 1 > case.feasible.prompt_labels[prompt]:
             continue
         tried[pair] = case.without(dropped, pair)
     assert found is not None
@@ -226,15 +226,6 @@ def test_concentration_by_hand():
     table = share_by(["a", "a", "b"], np.array([0.2, 0.2, 0.6]), np.array([1.0, 1.0, 2.0]))
     assert table["key"].tolist() == ["b", "a"]
     assert table["ratio"].tolist() == pytest.approx([1.2, 0.8])
-
-
-def test_generators_count_half_for_either_side():
-    import pandas as pd
-
-    table = pd.DataFrame({"generator_a": ["x", "x"], "generator_b": ["y", "z"]})
-    shares = generator_shares(table, np.array([0.5, 0.5])).set_index("key")["weight"]
-    assert shares["x"] == pytest.approx(0.5)
-    assert shares["y"] == pytest.approx(0.25)
 
 
 def test_repeated_draws_say_how_often_the_design_is_worse(case):

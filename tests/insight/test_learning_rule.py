@@ -9,7 +9,7 @@ from scipy.special import expit
 
 from curation.insight.learning import Outcomes, learn
 from curation.insight.learning_rule import Bets, next_settings, policy_at_kl, teach, weighted_information
-from curation.representation.fisher import fisher_matrix
+from curation.representation.fisher_matrix import fisher_matrix
 from curation.settings import DesignSettings
 from tests.desk.learning import planted
 

@@ -12,7 +12,7 @@ from curation.dashboard.view import View, read_query, view_from_query
 from curation.errors import PoolError
 from curation.pool.pair_lists import read_pair_list
 from curation.pool.schema import Pool, Prompt, Response
-from curation.settings import LABELS_MOST, OVERLAP_MOST, SEED_MOST
+from curation.setting_rules import LABELS_MOST, OVERLAP_MOST, SEED_MOST
 from curation.system.bug_log import errors_log, sentence
 
 ROOT = Path(__file__).resolve().parents[2]

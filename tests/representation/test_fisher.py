@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation.errors import RepresentationError
-from curation.representation.fisher import fisher_matrix, response_probabilities
+from curation.representation.fisher_matrix import fisher_matrix, response_probabilities
 
 SIZES = (2, 5, 3, 7, 4)
 OFFSETS = np.concatenate([[0], np.cumsum(SIZES)])

@@ -234,7 +234,7 @@ def test_a_pair_rejected_while_the_batch_was_solved_does_not_stay(
         return solve(*given, **options)
 
     monkeypatch.setattr("curation.review.topup.solve", slow)
-    with pytest.raises(BatchError, match="1 pairs were rejected meanwhile"):
+    with pytest.raises(StoreError, match="1 pairs were rejected meanwhile"):
         top_up(batch.path, solved["pool"], solved["features"], who="cat", store=store)
     assert [stored.batch_id for stored in store.batches()] == [batch.batch_id]
 

@@ -178,49 +178,6 @@ def test_a_batch_made_with_previous_goes_on_in_its_space_and_buys_nothing_twice(
     assert float((again.criterion.prior - solved.criterion.prior).abs().max()) == 0
 
 
-@pytest.mark.parametrize("step", ["save_batch", "record_batch", "record_decisions", "decide"])
-def test_a_crash_between_the_steps_of_reject_and_replace_loses_nothing(
-    step: str, made: dict[str, Any], store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from curation.review import register as handover
-
-    solved, batch = batch_of(made, store, replace(BASE, max_labels_per_pair=2.0))
-    keys = [r["pair_id"] for r in batch.records]
-    store.decide_many(batch.batch_id, keys[1:], "approve", who="bea")
-    found = best_replacement(
-        solved.criterion, solved.feasible, solved.batch_information, solved.batch.pairs, int(solved.batch.pairs[0]), copies=solved.batch.copies
-    )  # fmt: skip
-    assert found is not None
-    geometry = made["prepared"].geometry
-    (x,) = geometry.prompt_of(np.array([found.pair]))
-    local = (int(x), *(int(end[0] - geometry.offsets[x]) for end in geometry.endpoints(np.array([found.pair]))))
-
-    def act() -> Any:
-        return reject_and_replace(
-            batch.path, made["pool"], made["features"], keys[0], local, who="cat", store=store, expected_version=0
-        )  # type: ignore[arg-type]
-
-    class Cut(Exception):
-        pass
-
-    def cut(*_: Any, **__: Any) -> Any:
-        raise Cut
-
-    with monkeypatch.context() as patched:
-        target: Any = handover if step == "save_batch" else store
-        patched.setattr(target, step, cut)
-        with pytest.raises(Cut):
-            act()
-    words = store.decisions(batch.batch_id)
-    assert keys[0] not in words, "not rejected as long as nothing stands in its place"
-    assert all(words[key].decision == "approve" for key in keys[1:])
-    made_it = act()
-    assert store.decisions(batch.batch_id)[keys[0]].decision == "reject"
-    carried = store.decisions(made_it.batch.batch_id)
-    assert all(carried[key].decision == "approve" for key in keys[1:])
-    assert sum(one.batch_id == made_it.batch.batch_id for one in store.batches()) == 1
-
-
 @pytest.mark.parametrize("spread", ["free", "capped", "balanced"])
 @pytest.mark.parametrize("r", [1.0, 2.0, 3.0, math.inf])
 def test_pins_with_an_amount_are_held_at_it_and_the_rest_is_certified(spread: Any, r: float) -> None:

@@ -25,9 +25,10 @@ from curation.review.again import design_again, plan_pilot
 from curation.review.register import decide_from_file, record_batch, save_for_review
 from curation.review.settling import settle
 from curation.review.signoff import sign_batch
+from curation.review.store.batches import NewBatch
 from curation.review.store.decisions import new_decision
 from curation.review.store.store import Store
-from curation.review.topup import carry_over, reject_and_replace, top_up
+from curation.review.topup import reject_and_replace, top_up
 from curation.settings import DesignSettings
 from tests.desk.viewing import POOL, contents, files_of
 
@@ -37,7 +38,6 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "record_decisions": lambda d: d.store.record_decisions(
         d.batch.batch_id, [new_decision(d.keys[0], "approve", None, None)], who=d.who
     ),
-    "undo": lambda d: d.store.undo(d.batch.batch_id, who=d.who),
     "undo_action": lambda d: d.store.undo_action(d.batch.batch_id, who=d.who),
     "decide_from_file": lambda d: decide_from_file(d.batch.path, d.csv, who=d.who, store=d.store),
     "comment": lambda d: d.store.comment(d.batch.batch_id, d.keys[0], "fine", who=d.who),
@@ -57,7 +57,7 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "set_role": lambda d: d.store.set_role(d.who, "admin", who=d.who),
     "set_role none": lambda d: d.store.set_role("bea", "none", who=d.who),
     "record_pool": lambda d: d.store.record_pool(POOL, "renamed", "/etc/passwd", who=d.who),
-    "record_batch": lambda d: d.store.record_batch("9" * 16, who=d.who, pool_name="theirs", **BATCH),
+    "record_batch": lambda d: d.store.record_batch(NewBatch("9" * 16, pool_name="theirs", **BATCH), who=d.who),
     "save_scenario": lambda d: d.store.save_scenario(POOL, "mine", settings={}, figures={}, who=d.who),
     "replace a scenario": lambda d: d.store.save_scenario(
         POOL, "kept", settings={}, figures={}, replace=True, who=d.who
@@ -84,7 +84,9 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "a folder of one's own, signed": lambda d: sign_batch(d.copied("7" * 16), who=d.who, store=d.store),
     "handover.record_batch": lambda d: record_batch(d.store, read_batch(d.copied("7" * 16)), who=d.who),
     "save_for_review": lambda d: save_for_review(d.made, pinned=[], excluded=[], store=d.store, who=d.who),
-    "carry_over": lambda d: carry_over(d.batch, read_batch(d.copied("7" * 16)), d.store, who=d.who),
+    "go_on": lambda d: d.store.go_on(
+        d.batch.batch_id, NewBatch("9" * 16, **BATCH), present=d.keys, gone=[], publish=d.copied, who=d.who
+    ),
     "design_again": lambda d: design_again(d.lesson, DesignSettings(budget=5), store=d.store, who=d.who),
     "plan_pilot": lambda d: plan_pilot(d.made.prepared, d.made.settings, 5, store=d.store, who=d.who),
     "start_job": lambda d: start_job("synthetic", "tabular", {"kind": "tabular", "seeds": 1}, who=d.who, store=d.store),
@@ -116,8 +118,8 @@ def test_no_call_lets_a_viewer_or_a_stranger_change_anything(ready: Any, who: st
 
 
 READS = (
-    "batches binding check_log close comments counts decided decisions decisions_after events exports history imports "
-    "keep_head labels log_report may people pools require scenarios settlements views"
+    "batches binding check_log close comments decided decisions decisions_after events exports history imports "
+    "keep_head labels log_report may people require scenarios settlements standing views"
 ).split()
 
 

@@ -15,7 +15,8 @@ from curation.errors import CurationError, DesignError, PoolError
 from curation.pool.limits import cost_parts, generator_groups, stratum_groups
 from curation.pool.schema import Pool, Prompt, Response
 from curation.run.constraints import pool_limits
-from curation.settings import DesignSettings, parse_quota, parse_quotas
+from curation.setting_rules import parse_quota, parse_quotas
+from curation.settings import DesignSettings
 
 
 def response(key: str, text: str, generator: str | None = None, **meta: Any) -> Response:

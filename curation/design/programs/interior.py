@@ -32,11 +32,12 @@ class Rows:
 
 @dataclass(frozen=True)
 class Interior:
-    """x (m,), multipliers of the rows (k,) and (l,), largest relative residual, and whether it is small enough."""
+    """x (m,), multipliers of the rows, equal (k,) and most (l,), largest relative residual, and whether that is small:
+    under 1e-6, or tol where that is more."""
 
     x: np.ndarray
-    equal_price: np.ndarray
-    most_price: np.ndarray
+    equal: np.ndarray
+    most: np.ndarray
     residual: float
     optimal: bool
 
@@ -90,9 +91,8 @@ class _Interior:
             dual = gradient + self.R.T @ self.y - self.low + self.high
             primal = self.R @ self.x - self.rhs
             primal[k:] += self.slack
-            room = self.room
-            mu = float(self.x @ self.low + room[self.bounded] @ self.high[self.bounded] + self.slack @ self.y[k:])
-            mu /= pairs
+            inside = self.bounded
+            mu = float(self.x @ self.low + self.room[inside] @ self.high[inside] + self.slack @ self.y[k:]) / pairs
             scale = 1.0 + np.abs(self.rhs).max(initial=0.0)
             residual = max(np.abs(dual).max(initial=0.0), np.abs(primal).max(initial=0.0) / scale, mu)
             if residual < best:
@@ -101,20 +101,16 @@ class _Interior:
                 stalled += 1
             if residual < tol or stalled > 8:
                 break
-            solve = self._factor(room)
+            solve = self._factor()
             if solve is None:
                 break
             zero = np.zeros(1)
-            affine = self._direction(solve, dual, primal, room, zero, zero, zero)
-            step_p, step_d = self._steps(affine, room, 1.0)
-            mu_affine = self._mu(affine, room, step_p, step_d) / pairs
+            affine = self._direction(solve, dual, primal, zero, zero, zero)
+            mu_affine = self._mu(affine, self._step(affine, 1.0)) / pairs
             target = mu * min(1.0, max(mu_affine / mu, 1e-8)) ** 3
             dx, dlow, dhigh, ds, dy = affine
-            full = self._direction(
-                solve, dual, primal, room, target - dx * dlow, target + dx * dhigh, target - ds * dy[k:]
-            )
-            step_p, step_d = self._steps(full, room, max(0.9, 1.0 - mu) if mu < 0.1 else 0.9)
-            self._advance(full, step_p, step_d)
+            full = self._direction(solve, dual, primal, target - dx * dlow, target + dx * dhigh, target - ds * dy[k:])
+            self._advance(full, self._step(full, max(0.9, 1.0 - mu) if mu < 0.1 else 0.9))
         if kept is None:
             return Interior(self.x * self.unit, self.y[:k], self.y[k:], np.inf, False)
         x, y, active = kept
@@ -166,9 +162,9 @@ class _Interior:
             return x, y
         return np.clip(new, 0.0, np.where(self.bounded, self.upper, np.inf)), y
 
-    def _factor(self, room: np.ndarray) -> Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]] | None:
+    def _factor(self) -> Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]] | None:
         """Solver of the reduced Newton system [H + D, R'; R, -E], as a function of its two right-hand sides."""
-        barrier = self.low / self.x + np.where(self.bounded, self.high / room, 0.0)
+        barrier = self.low / self.x + np.where(self.bounded, self.high / self.room, 0.0)
         ease = np.concatenate([np.zeros(self.k), self.slack / self.y[self.k :]])
         R = self.R
         if self.H.ndim == 1:
@@ -216,49 +212,51 @@ class _Interior:
         solve: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
         dual: np.ndarray,
         primal: np.ndarray,
-        room: np.ndarray,
         want_low: np.ndarray,
         want_high: np.ndarray,
         want_slack: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        price = self.y[self.k :]
+        most = self.y[self.k :]
         to_low = want_low / self.x - self.low
-        to_high = np.where(self.bounded, want_high / room - self.high, 0.0)
-        to_price = want_slack / self.slack - price
+        to_high = np.where(self.bounded, want_high / self.room - self.high, 0.0)
+        to_most = want_slack / self.slack - most
         second = -primal
-        second[self.k :] -= self.slack / price * to_price
+        second[self.k :] -= self.slack / most * to_most
         dx, dy = solve(-dual + to_low - to_high, second)
         ds = -primal[self.k :] - (self.R @ dx)[self.k :]
         dlow = to_low - self.low / self.x * dx
-        dhigh = np.where(self.bounded, to_high + self.high / room * dx, 0.0)
+        dhigh = np.where(self.bounded, to_high + self.high / self.room * dx, 0.0)
         return dx, dlow, dhigh, ds, dy
 
-    def _steps(self, d: tuple[np.ndarray, ...], room: np.ndarray, share: float) -> tuple[float, float]:
+    def _step(self, d: tuple[np.ndarray, ...], share: float) -> float:
+        """How far to go along d: one step for all of it, as the quadratic term couples primal and dual."""
         dx, dlow, dhigh, ds, dy = d
-        primal = min(_longest(self.x, dx), _longest(room[self.bounded], -dx[self.bounded]), _longest(self.slack, ds))
-        dual = min(
+        inside, k = self.bounded, self.k
+        longest = min(
+            _longest(self.x, dx),
+            _longest(self.room[inside], -dx[inside]),
+            _longest(self.slack, ds),
             _longest(self.low, dlow),
-            _longest(self.high[self.bounded], dhigh[self.bounded]),
-            _longest(self.y[self.k :], dy[self.k :]),
+            _longest(self.high[inside], dhigh[inside]),
+            _longest(self.y[k:], dy[k:]),
         )
-        both = min(primal, dual)  # one step for both: the quadratic term couples them
-        return min(1.0, share * both), min(1.0, share * both)
+        return min(1.0, share * longest)
 
-    def _mu(self, d: tuple[np.ndarray, ...], room: np.ndarray, p: float, q: float) -> float:
+    def _mu(self, d: tuple[np.ndarray, ...], step: float) -> float:
         dx, dlow, dhigh, ds, dy = d
-        bounded = self.bounded
-        total = (self.x + p * dx) @ (self.low + q * dlow)
-        total += (room - p * dx)[bounded] @ (self.high + q * dhigh)[bounded]
-        return float(total + (self.slack + p * ds) @ (self.y[self.k :] + q * dy[self.k :]))
+        inside, k = self.bounded, self.k
+        total = (self.x + step * dx) @ (self.low + step * dlow)
+        total += (self.room - step * dx)[inside] @ (self.high + step * dhigh)[inside]
+        return float(total + (self.slack + step * ds) @ (self.y[k:] + step * dy[k:]))
 
-    def _advance(self, d: tuple[np.ndarray, ...], p: float, q: float) -> None:
+    def _advance(self, d: tuple[np.ndarray, ...], step: float) -> None:
         dx, dlow, dhigh, ds, dy = d
-        self.x = self.x + p * dx
-        self.room = np.where(self.bounded, self.room - p * dx, 1.0)
-        self.slack = np.maximum(self.slack + p * ds, 1e-200)
-        self.low = self.low + q * dlow
-        self.high = self.high + q * dhigh
-        self.y = self.y + q * dy
+        self.x = self.x + step * dx
+        self.room = np.where(self.bounded, self.room - step * dx, 1.0)
+        self.slack = np.maximum(self.slack + step * ds, 1e-200)
+        self.low = self.low + step * dlow
+        self.high = self.high + step * dhigh
+        self.y = self.y + step * dy
         self.y[self.k :] = np.maximum(self.y[self.k :], 1e-200)
 
 

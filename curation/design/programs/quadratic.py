@@ -87,8 +87,8 @@ class _Pivoting:
             solved = self._equality_solve()
             if solved is None:
                 return Solution(x, False, systems)
-            x, reduced, group_price = solved
-            wrong, wrong_groups = self._violations(x, reduced, group_price)
+            x, reduced, group_multipliers = solved
+            wrong, wrong_groups = self._violations(x, reduced, group_multipliers)
             count = int(wrong.sum()) + int(wrong_groups.sum())
             if count == 0:
                 x = x.clamp_min(0.0).minimum(self.upper)
@@ -110,7 +110,7 @@ class _Pivoting:
             return False
         return bool(((self._group_sum(x) - self.group_totals).abs()[self.bound] <= slack).all())
 
-    def _violations(self, x: Tensor, reduced: Tensor, group_price: Tensor) -> tuple[Tensor, Tensor]:
+    def _violations(self, x: Tensor, reduced: Tensor, group_multipliers: Tensor) -> tuple[Tensor, Tensor]:
         tol_x = 1e-10 * self.unit
         tol_g = 1e-9 * float(self.c.abs().max().clamp_min(1e-300))
         free = self.state == FREE
@@ -121,7 +121,7 @@ class _Pivoting:
         if self.polytope.group is not None and not self.polytope.equality:
             clipped = self._group_sum(x.clamp_min(0.0).minimum(self.upper))  # over its own bound: not the group's
             wrong_groups = ~self.bound & (clipped > self.group_totals + tol_x)
-            wrong_groups |= self.bound & (group_price < -tol_g)
+            wrong_groups |= self.bound & (group_multipliers < -tol_g)
         return wrong, wrong_groups
 
     def _flip(self, x: Tensor, wrong: Tensor, wrong_groups: Tensor) -> None:
@@ -166,7 +166,7 @@ class _Pivoting:
         return True
 
     def _equality_solve(self) -> tuple[Tensor, Tensor, Tensor] | None:
-        """Minimise with the present partition held. Returns x, reduced costs (m,) and group prices (k,)."""
+        """Minimise with the present partition held. Returns x, reduced costs (m,) and group multipliers (k,)."""
         self.gradient = self.c + self.H @ (self.upper.nan_to_num(posinf=0.0) * (self.state == HIGH))
         self._ensure_free()
         total = self.polytope.total
@@ -221,10 +221,10 @@ class _Pivoting:
             x[moving] = y
             x.index_add_(0, safe, -y * paired)
             gradient = gradient + y @ rows  # H is symmetric
-        price = torch.zeros(self.k, dtype=self.c.dtype, device=self.c.device)
-        price[has_reference] = -(gradient[reference[has_reference]] + multiplier)
-        reduced = gradient + multiplier + price[self.group]
-        return x, reduced, price
+        multipliers = torch.zeros(self.k, dtype=self.c.dtype, device=self.c.device)
+        multipliers[has_reference] = -(gradient[reference[has_reference]] + multiplier)
+        reduced = gradient + multiplier + multipliers[self.group]
+        return x, reduced, multipliers
 
     def _factor(self, matrix: Tensor) -> Tensor | None:
         shift = self.shift

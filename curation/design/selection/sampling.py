@@ -9,6 +9,7 @@ import numpy as np
 from scipy.sparse import csr_matrix, vstack
 from torch import Tensor
 
+from curation.design.selection.tally import Tally
 from curation.design.selection.walk import walk
 from curation.design.sets.feasible import Feasible
 from curation.errors import DesignError
@@ -83,7 +84,7 @@ def sample(feasible: Feasible, weights: Tensor, *, seed: int) -> Batch:
     else:
         copies = _by_pivots(feasible, support, copies, fraction, open_units, rng)
     wanted = round(feasible.labels)
-    if feasible.price is None and int(copies.sum()) != wanted:
+    if feasible.counted and int(copies.sum()) != wanted:
         raise DesignError(f"the design holds {int(copies.sum())} labels where {wanted} were asked; solve again.")
     kept = copies > 0
     return Batch(support[kept], copies[kept], inclusion[kept])
@@ -107,9 +108,9 @@ def _by_pivots(
     taken, carried, chance = pivotal(chances[across], rng)
     copies[units[across][taken]] += 1
     if carried >= 0:
-        if feasible.price is None and min(chance, 1.0 - chance) > 1e-3:
+        if feasible.counted and min(chance, 1.0 - chance) > 1e-3:
             raise DesignError(f"the weights sum to a fraction of a label ({chance:.3g} left over); solve again.")
-        copies[units[across][carried]] += int(rng.random() < chance) if feasible.price is not None else round(chance)
+        copies[units[across][carried]] += round(chance) if feasible.counted else int(rng.random() < chance)
     return copies
 
 
@@ -161,8 +162,6 @@ def _walked(
         sums = np.bincount(at, weights=x)
         low.append(np.floor(sums + 1e-7))
         high.append(np.ceil(sums - 1e-7))
-    from curation.design.selection.tally import Tally  # counts shares the way every whole batch is counted
-
     tally = Tally(feasible, feasible.pinned_weights())
     touch, whole = tally.touches(pairs), tally.touches(support)
     rows.append(csr_matrix(touch.T.astype(float)))
@@ -189,19 +188,17 @@ def paper(feasible: Feasible, weights: Tensor, *, seed: int) -> Batch:
 
     The inclusion probabilities of this scheme are not pi and are left unknown. Every constraint is kept.
     """
-    from curation.design.selection.tally import Tally  # counts every constraint the way whole batches are counted
-
     rng = np.random.default_rng(seed)
     support = (weights > 0).nonzero().squeeze(1).cpu().numpy()
     prompt = feasible.geometry.prompt_of(support)
     tally = Tally(feasible, weights)
     chance = weights.cpu().numpy()[support].copy()
     chance[~tally.has_room(support)] = 0.0
-    wanted = math.inf if feasible.price is not None else round(feasible.labels)
+    wanted = round(feasible.labels) if feasible.counted else math.inf
     while tally.labels < wanted:
         cumulative = np.cumsum(chance)
         if cumulative[-1] <= 0:
-            if feasible.price is not None:
+            if not feasible.counted:
                 break
             raise DesignError(
                 f"sequential draws ran out of pairs after {tally.labels} of {feasible.labels:g} labels (the design's "
@@ -210,7 +207,7 @@ def paper(feasible: Feasible, weights: Tensor, *, seed: int) -> Batch:
         unit = int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))
         tally.add(int(support[unit]))
         touched = prompt == prompt[unit]
-        if tally.names or tally.over or len(tally.block_high) > 1 or tally.cost is not None:
+        if tally.names or tally.over or len(tally.block_high) > 1 or not feasible.counted:
             touched = chance > 0
         chance[touched] *= tally.has_room(support[touched])
     pairs = np.array(sorted(tally.copies), dtype=np.int64)

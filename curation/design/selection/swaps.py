@@ -98,11 +98,11 @@ def start(feasible: Feasible, weights: Tensor) -> Tally:
     wanted = round(feasible.labels)
     for copy in range(rounds):
         for pair in numbers[order][inclusion[order] > copy + 1e-9].tolist():
-            if feasible.price is None and tally.labels >= wanted:
+            if feasible.counted and tally.labels >= wanted:
                 break
             if tally.has_room(np.array([pair]))[0]:
                 tally.add(pair)
-    short = feasible.price is None and tally.labels < wanted
+    short = feasible.counted and tally.labels < wanted
     if short or bool((tally.used_prompt < tally.prompt_low - 0.5).any()):
         tally = _drawn(feasible, weights, 0)
     return tally
@@ -115,12 +115,12 @@ def _drawn(feasible: Feasible, weights: Tensor, seed: int) -> Tally:
         more = count - tally.copies.get(pair, 0)
         if more > 0:
             tally.add(pair, more)
-    while feasible.price is not None and bool((tally.used_block > tally.block_high * (1 + 1e-12)).any()):
+    while not feasible.counted and bool((tally.used_block > tally.block_high * (1 + 1e-12)).any()):
         over = int((tally.used_block - tally.block_high).argmax())
         pairs = np.array(list(tally.copies))
         inside = (tally.block[tally.geometry.prompt_of(pairs)] == over) & ~tally.closed(pairs)
         tally.add(int(pairs[inside][tally.cost_of(pairs[inside]).argmin()]), -1)
-    while feasible.price is not None and tally.too_far > SLACK:  # the budget it leaves is spent on others
+    while not feasible.counted and tally.too_far > SLACK:  # the budget it leaves is spent on others
         pairs = np.array(list(tally.copies))
         pairs = pairs[~tally.closed(pairs)]
         if not len(pairs):
@@ -144,8 +144,7 @@ class _Candidates:
         geometry, n = self.feasible.geometry, self.feasible.labels
         leverage = geometry.quadratic(torch.linalg.cholesky(state.inverse))
         gain = geometry.quadratic(state.root) / (n + leverage)
-        if self.feasible.blocked is not None:
-            gain = gain.masked_fill(self.feasible.blocked, -torch.inf)
+        gain = gain.masked_fill(self.feasible.blocked, -torch.inf)
         best = gain.topk(min(CANDIDATES, geometry.pairs)).indices.cpu().numpy()
         chosen = np.unique(np.concatenate([self.support, best, np.array(list(state.tally.copies), dtype=np.int64)]))
         self.pairs = chosen
@@ -196,7 +195,7 @@ def _fill(state: _State, candidates: _Candidates) -> None:
     """Add the best pairs that every constraint has room for, until none is left (costs) or the labels are there."""
     tally = state.tally
     everywhere = False
-    while state.feasible.price is not None or tally.labels < round(state.feasible.labels):
+    while not state.feasible.counted or tally.labels < round(state.feasible.labels):
         room = tally.has_room(candidates.pairs)
         if not room.any():
             if everywhere:

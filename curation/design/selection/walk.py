@@ -168,9 +168,9 @@ def _whole_batches(target: np.ndarray, part: np.ndarray, least: np.ndarray, most
     m = len(target)
     limits = LinearConstraint(part, least, most)
     found: list[np.ndarray] = []
-    price = target - 0.5
+    multipliers = target - 0.5
     for _ in range(20 * m):
-        answer = milp(-price, constraints=limits, integrality=np.ones(m), bounds=Bounds(0, 1))
+        answer = milp(-multipliers, constraints=limits, integrality=np.ones(m), bounds=Bounds(0, 1))
         if answer.status != 0:
             return np.zeros((0, m))
         new = np.round(answer.x)
@@ -190,5 +190,5 @@ def _whole_batches(target: np.ndarray, part: np.ndarray, least: np.ndarray, most
         )
         if master.fun < 1e-9:
             break
-        price = master.eqlin.marginals[:m]
+        multipliers = master.eqlin.marginals[:m]
     return np.array(found)

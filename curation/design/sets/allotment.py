@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -16,29 +15,16 @@ from curation.design.geometry import Geometry
 from curation.design.sets.limits import Limits
 from curation.errors import DesignError
 
-Spread = Literal["balanced", "capped", "free"]
-
-
-@dataclass(frozen=True)
-class Allotment:
-    """Amounts per stratum and prompt, pins included. block: (P,) stratum numbers counted from 0. block_totals: (B,).
-
-    Totals and shares are in budget units (labels, or cost units where pairs have costs); caps are always in labels.
-    shares: (P,) what a balanced spread fixes, else None. caps: (P,) labels at most (inf: none), else None.
-    """
-
-    block: np.ndarray
-    block_totals: np.ndarray
-    shares: np.ndarray | None
-    caps: np.ndarray | None
+SLACK = 1e-6  # counts are whole numbers; expectations are not
 
 
 @dataclass(frozen=True)
 class Supply:
-    """What every prompt could take, (P,) each. labels: r times its admissible pairs, own cap applied. pinned,
-    pinned_cost: what its pinned pairs take, in labels and in budget units. own: its own cap. spend: the most that
-    each prompt can take in budget units within given caps on its labels, (P,) to (P,)."""
+    """What every prompt could take, (P,) each. capacity: r times its admissible pairs. labels: the same with its own
+    cap applied. pinned, pinned_cost: what its pinned pairs take, in labels and in budget units. own: its own cap.
+    spend: the most that each prompt can take in budget units within given caps on its labels, (P,) to (P,)."""
 
+    capacity: np.ndarray
     labels: np.ndarray
     pinned: np.ndarray
     pinned_cost: np.ndarray
@@ -67,10 +53,14 @@ def supply_of(
     size = geometry.prompts
     closed = np.bincount(geometry.prompt_of(np.concatenate([pinned, excluded])), minlength=size)
     left = geometry.pair_counts - closed
+    admissible = geometry.pair_counts - np.bincount(geometry.prompt_of(excluded), minlength=size)
+    capacity = np.where(admissible > 0, admissible * r if math.isfinite(r) else math.inf, 0.0)
     held: np.ndarray = np.bincount(geometry.prompt_of(pinned), weights=amounts, minlength=size)
     labels: np.ndarray = np.minimum(held + np.where(left > 0, left * r if math.isfinite(r) else math.inf, 0.0), own)
     if costs is None:
-        return Supply(labels, held, held, own, lambda caps: np.asarray(np.maximum(np.minimum(caps, labels), held)))
+        return Supply(
+            capacity, labels, held, held, own, lambda caps: np.asarray(np.maximum(np.minimum(caps, labels), held))
+        )
     held_cost: np.ndarray = np.bincount(geometry.prompt_of(pinned), weights=costs[pinned] * amounts, minlength=size)
     open_pairs = np.setdiff1d(np.arange(geometry.pairs), np.concatenate([pinned, excluded]))
     owner = geometry.prompt_of(open_pairs)
@@ -90,7 +80,7 @@ def supply_of(
         full = running[start + whole] - running[start]
         return np.asarray(r * (full + part * np.append(dearest, 0.0)[start + whole]) + held_cost)
 
-    return Supply(labels, held, held_cost, own, spend)
+    return Supply(capacity, labels, held, held_cost, own, spend)
 
 
 def water_fill(rates: np.ndarray, low: np.ndarray, high: np.ndarray, total: float) -> np.ndarray:
@@ -122,33 +112,12 @@ def water_fill(rates: np.ndarray, low: np.ndarray, high: np.ndarray, total: floa
     return filled(knots[lo] + (total - at_lo) * (knots[hi] - knots[lo]) / max(at_hi - at_lo, 1e-300))
 
 
-def allot(geometry: Geometry, spread: Spread, budget: float, limits: Limits, supply: Supply, unit: float) -> Allotment:
-    """Divide a budget. unit: budget units of an average label (1 without costs). Raises DesignError."""
-    block, totals = _blocks(geometry, budget, limits, supply, whole=limits.costs is None)
-    shares = caps = None
-    if spread == "balanced":
-        shares = np.zeros(geometry.prompts)
-    elif spread == "capped" or np.isfinite(supply.own).any():
-        caps = np.full(geometry.prompts, math.inf)
-    for b, total in enumerate(totals):
-        inside = np.flatnonzero(block == b)
-        weights = geometry.prompt_weights[inside]
-        if shares is not None:
-            low = supply.pinned_cost[inside]
-            shares[inside] = water_fill(weights, low, np.maximum(supply.most[inside], low), float(total))
-        elif spread == "capped" and caps is not None:
-            caps[inside] = _caps(weights / weights.sum(), float(total), inside, supply, unit)
-        elif caps is not None:
-            caps[inside] = supply.own[inside]
-    if shares is not None and limits.costs is not None and np.isfinite(supply.own).any():
-        caps = supply.own.copy()
-    return Allotment(block, totals, shares, caps)
+def strata_of(geometry: Geometry, budget: float, limits: Limits, supply: Supply) -> tuple[np.ndarray, np.ndarray]:
+    """Stratum of each prompt counted from 0, (P,), and what each stratum gets, pins included, (strata,).
 
-
-def _blocks(
-    geometry: Geometry, budget: float, limits: Limits, supply: Supply, *, whole: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Stratum of each prompt counted from 0, and the amount of each stratum, whole where labels are counted."""
+    In budget units: whole labels, or cost units where pairs have costs. Raises DesignError.
+    """
+    whole = limits.costs is None
     given = limits.stratum_of(geometry.prompts)
     names, block = np.unique(given, return_inverse=True)
     if not limits.quotas:
@@ -197,8 +166,8 @@ def _whole(totals: np.ndarray, high: np.ndarray, budget: int) -> np.ndarray:
     return np.asarray(floors)
 
 
-def _caps(weights: np.ndarray, total: float, inside: np.ndarray, supply: Supply, unit: float) -> np.ndarray:
-    """Labels at most per prompt: max(ceil(tau omega), 1), tau raised until the caps can spend the total."""
+def rounded_caps(weights: np.ndarray, total: float, inside: np.ndarray, supply: Supply, unit: float) -> np.ndarray:
+    """(m,) labels at most of prompts `inside`: max(ceil(tau omega), 1), tau raised until they can spend the total."""
     capacity, pinned = supply.labels[inside], supply.pinned[inside]
     highest = np.maximum(capacity, pinned)
     every = np.zeros(len(supply.labels))

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from curation.design.programs.interior import Rows, solve_interior
 from curation.design.sets.feasible import Feasible
-from curation.design.sets.greedy import greedy
 from curation.design.sets.multipliers import Multipliers
 from curation.errors import DesignError
 
@@ -29,14 +28,13 @@ MAX_ADDED = 4000  # pairs that one round may add
 
 @dataclass(frozen=True)
 class RowSet:
-    """The rows that touch some pairs. blocks, prompts, capped: their stratum, prompt (balanced) and prompt (capped)
-    numbers, in the order of the rows; generators: those of the shares; means: how many limits on means follow, whose
-    coefficients have both signs. loose: whether the budget stands first among
-    the rows with a limit, because caps may make its last unit not worth spending."""
+    """The rows that touch some pairs. fixed, capped: numbers of the fixed sums (`Spread.fixed`) and of the prompts with
+    caps, in the order of the rows; generators: those of the shares; means: how many limits on means follow, whose
+    coefficients have both signs. loose: whether the budget stands first among the rows with a limit, because caps may
+    make its last unit not worth spending."""
 
     rows: Rows
-    blocks: np.ndarray
-    prompts: np.ndarray
+    fixed: np.ndarray
     capped: np.ndarray
     generators: np.ndarray
     loose: bool
@@ -58,38 +56,21 @@ def row_set(feasible: Feasible, pairs: Tensor, held: Tensor | None = None) -> Ro
     """Constraint rows over the given pairs (m,). held: (pairs,) weights of all other pairs, taken off the limits."""
     geometry = feasible.geometry
     numbers = pairs.cpu().numpy()
-    m = len(numbers)
-    prompt = geometry.prompt_of(numbers)
-    column = np.arange(m)
-    price = np.ones(m) if feasible.price is None else feasible.price[pairs].cpu().numpy()
-    others = np.zeros(0, dtype=np.int64) if held is None else held.nonzero().squeeze(1).cpu().numpy()
-    weight = np.zeros(0) if held is None else held.cpu().numpy()[others]
+    m, prompt = len(numbers), geometry.prompt_of(numbers)
+    rest = pairs[:0] if held is None else held.nonzero().squeeze(1)
+    others, weight = rest.cpu().numpy(), np.zeros(0) if held is None else held[rest].cpu().numpy()
     other_prompt = geometry.prompt_of(others)
-    cost = np.ones(len(others)) if feasible.price is None else feasible.price.cpu().numpy()[others]
-
-    def rows(key: np.ndarray, other_key: np.ndarray, value: np.ndarray, used: np.ndarray, limit: np.ndarray):  # type: ignore[no-untyped-def]
-        present, at = np.unique(key, return_inverse=True)
-        matrix = csr_matrix((value, (at, column)), shape=(len(present), m))
-        taken = np.bincount(other_key, weights=used, minlength=len(limit)) if len(other_key) else np.zeros(len(limit))
-        return matrix, (limit - taken)[present].clip(min=0.0), present
-
-    none = np.zeros(0, dtype=np.int64)
-    blocks, prompts = none, none
-    totals = feasible.totals.cpu().numpy()
-    if feasible.spread == "balanced":
-        equal, right, prompts = rows(prompt, other_prompt, price, weight * cost, totals)
-    else:
-        block = feasible.block.cpu().numpy()
-        equal, right, blocks = rows(
-            block[prompt], block[other_prompt], price, weight * cost, feasible.block_totals.cpu().numpy()
-        )
-    caps = feasible.caps.cpu().numpy() if feasible.caps is not None else totals
-    most, limit, capped = csr_matrix((0, m)), np.zeros(0), none
-    if feasible.spread == "capped" or feasible.caps is not None:
-        most, limit, capped = rows(prompt, other_prompt, np.ones(m), weight, caps)
+    cost = feasible.cost[pairs].cpu().numpy()
+    spent = weight * feasible.cost[rest].cpu().numpy()
+    sums, amounts = (part.cpu().numpy() for part in feasible.spread.fixed(feasible))
+    equal, right, fixed = _grouped(sums[prompt], cost, amounts, sums[other_prompt], spent)
+    caps = feasible.spread.caps(feasible)
+    most, limit, capped = csr_matrix((0, m)), np.zeros(0), np.zeros(0, dtype=np.int64)
+    if caps is not None:
+        most, limit, capped = _grouped(prompt, np.ones(m), caps.cpu().numpy(), other_prompt, weight)
         finite = np.isfinite(limit)
         most, limit, capped = most[finite], limit[finite], capped[finite]
-    loose = feasible.price is not None and feasible.spread != "balanced" and not feasible.limits.quotas
+    loose = not feasible.counted and not feasible.spread.fixes and not feasible.limits.quotas
     if loose:
         most, limit = vstack([equal, most]).tocsr(), np.concatenate([right, limit])
         equal, right = csr_matrix((0, m)), np.zeros(0)
@@ -106,25 +87,34 @@ def row_set(feasible: Feasible, pairs: Tensor, held: Tensor | None = None) -> Ro
         value = over.cpu().numpy()
         most = vstack([most, csr_matrix(value[numbers][None, :])]).tocsr()
         limit = np.append(limit, -feasible.pinned_value(over) - float(weight @ value[others]))
-    return RowSet(Rows(equal.tocsr(), right, most, limit), blocks, prompts, capped, names, loose, len(feasible.over))
+    return RowSet(Rows(equal.tocsr(), right, most, limit), fixed, capped, names, loose, len(feasible.over))
+
+
+def _grouped(
+    group: np.ndarray, value: np.ndarray, limit: np.ndarray, other_group: np.ndarray, used: np.ndarray
+) -> tuple[csr_matrix, np.ndarray, np.ndarray]:
+    """Rows that sum values (m,) by group (m,), what others use of the limits taken off; and the numbers of the groups.
+
+    limit: of every group there is. other_group, used: (others,) what each other pair takes of which group's.
+    """
+    present, at = np.unique(group, return_inverse=True)
+    matrix = csr_matrix((value, (at, np.arange(len(group)))), shape=(len(present), len(group)))
+    taken = np.bincount(other_group, weights=used, minlength=len(limit))
+    return matrix, (limit - taken)[present].clip(min=0.0), present
 
 
 def multipliers_of(feasible: Feasible, rows: RowSet, equal: np.ndarray, most: np.ndarray) -> Multipliers:
-    """Row prices as prices of strata, prompts and generators; rows without one of the pairs are worth nothing."""
+    """Multipliers of rows as those of strata, prompts and generators; zero where no row is of one of their pairs."""
     if rows.loose:
-        equal, most = most[: len(rows.blocks)], most[len(rows.blocks) :]
-    spend, label = np.zeros(feasible.geometry.prompts), np.zeros(feasible.geometry.prompts)
-    if feasible.spread == "balanced":
-        spend[rows.prompts] = equal
-    else:
-        by_block = np.zeros(len(feasible.block_totals))
-        by_block[rows.blocks] = equal
-        spend = by_block[feasible.block.cpu().numpy()]
+        equal, most = most[: len(rows.fixed)], most[len(rows.fixed) :]
+    sums, amounts = (part.cpu().numpy() for part in feasible.spread.fixed(feasible))
+    by_sum, label = np.zeros(len(amounts)), np.zeros(len(sums))
+    by_sum[rows.fixed] = equal
     label[rows.capped] = most[: len(rows.capped)]
     device = feasible.geometry.device
     rest = most[len(rows.capped) :].tolist()
     return Multipliers(
-        torch.as_tensor(spend, device=device),
+        torch.as_tensor(by_sum[sums], device=device),
         torch.as_tensor(label, device=device),
         dict(zip(rows.generators.tolist(), rest, strict=False)),
         tuple(rest[len(rows.generators) :]),
@@ -143,7 +133,7 @@ def maximise(feasible: Feasible, values: Tensor) -> tuple[Tensor, Tensor, float]
     if not feasible.laminar:
         pairs, amounts, reach, _ = maximise_by_columns(feasible, values)
         return pairs, amounts, reach
-    pairs, amounts = greedy(feasible, values)
+    pairs, amounts = feasible.spread.top(feasible, feasible.worth(values))
     return pairs, amounts, float(values[pairs] @ amounts)
 
 
@@ -183,7 +173,7 @@ def maximise_by_columns(feasible: Feasible, values: Tensor) -> tuple[Tensor, Ten
     # bound, or, as the whole budget is at most spent, with all of it on the pair of the largest such worth per unit.
     bound = float(rows.rows.right @ -answer.eqlin.marginals) + float(rows.rows.limit @ -answer.ineqlin.marginals)
     over = reduced.clamp_min(0.0)
-    slack = feasible.remaining * float((over if feasible.price is None else over / feasible.price).max())
+    slack = feasible.remaining * float(feasible.per_spend(over).max())
     if math.isfinite(feasible.upper):
         slack = min(slack, feasible.upper * float(over.sum()))
     reach = max(reach, bound * scale + slack)
@@ -191,14 +181,11 @@ def maximise_by_columns(feasible: Feasible, values: Tensor) -> tuple[Tensor, Ten
 
 
 def _first_columns(feasible: Feasible, values: Tensor) -> Tensor:
-    worth = values if feasible.price is None else values / feasible.price
-    if feasible.blocked is not None:
-        worth = worth.masked_fill(feasible.blocked, -math.inf)
     depth = FIRST_PER_PROMPT
-    if math.isfinite(feasible.upper) and feasible.spread != "free":
+    if math.isfinite(feasible.upper):
         finite = feasible.totals[torch.isfinite(feasible.totals)]
         depth = max(depth, math.ceil(float(finite.max()) / feasible.upper) + 1 if len(finite) else depth)
-    return _best_of_each(feasible, worth, -math.inf, depth=min(depth, 60), limit=20_000)
+    return _best_of_each(feasible, feasible.worth(values), -math.inf, depth=min(depth, 60), limit=20_000)
 
 
 def _best_of_each(
@@ -244,10 +231,8 @@ def nearest(feasible: Feasible, target: Tensor) -> Tensor:
 
     Raises DesignError saying which constraint cannot be kept and by how much.
     """
-    open_pairs = torch.ones(feasible.geometry.pairs, dtype=torch.bool, device=target.device)
-    if feasible.blocked is not None:
-        open_pairs = ~feasible.blocked
-    if feasible.spread == "balanced":
+    open_pairs = ~feasible.blocked
+    if feasible.spread.fixes:
         some = (feasible.totals > 0).repeat_interleave(feasible.geometry.pair_counts_tensor)
         open_pairs &= some
     pairs = open_pairs.nonzero().squeeze(1)
@@ -274,13 +259,11 @@ def explain_infeasible(feasible: Feasible) -> str:
     """Which constraint cannot be kept, and by how much: limits on means first, then shares relaxed, then caps."""
     if feasible.over:
         return _explain_means(feasible)
-    geometry, limits = feasible.geometry, feasible.limits
-    pairs = torch.arange(geometry.pairs, device=geometry.device)
-    if feasible.blocked is not None:
-        pairs = pairs[~feasible.blocked]
+    limits = feasible.limits
+    pairs = (~feasible.blocked).nonzero().squeeze(1)
     rows = row_set(feasible, pairs)
     m, k, caps = len(pairs), rows.rows.equal.shape[0], rows.rows.most.shape[0]
-    budget_rows = len(rows.blocks) if rows.loose else 0
+    budget_rows = len(rows.fixed) if rows.loose else 0
     ease = np.concatenate([np.full(budget_rows, 1e6), np.full(len(rows.capped), 1e3), np.ones(len(rows.generators))])
     answer = linprog(
         np.concatenate([np.zeros(m), ease, np.full(2 * k, 1e6)]),
@@ -326,11 +309,11 @@ def least_mean(feasible: Feasible, values: Tensor) -> float:
 
     Raises DesignError where the other constraints already leave no design.
     """
-    rest = replace(feasible, over=(), memory={})
+    rest = replace(feasible, over=())
     pinned = float(feasible.pinned_weights().sum())
     mean = float(values.max())
     for _ in range(50):  # Dinkelbach: one round where the number of labels is fixed
-        if rest.price is None:
+        if rest.counted:
             pairs, amounts, _ = maximise(rest, mean - values)
         else:  # the greedy choice spends a whole budget in cost units, which a limit on a mean may forbid
             pairs, amounts, _, _ = maximise_by_columns(rest, mean - values)

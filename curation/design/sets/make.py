@@ -5,24 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from curation.design.geometry import Geometry
-from curation.design.sets.allotment import Spread, allot, supply_of
-from curation.design.sets.feasible import Feasible
+from curation.design.sets.allotment import Supply, strata_of, supply_of
+from curation.design.sets.feasible import Feasible, Spread
 from curation.design.sets.limits import Limits
 from curation.design.sets.linear import explain_infeasible
+from curation.design.sets.spreads import SPREADS
 from curation.design.sets.uniform import uniform_design
 from curation.errors import DesignError
 
-Wanted = Literal["auto", "balanced", "capped", "free"]
 
-
-def resolve_spread(geometry: Geometry, spread: Wanted) -> Spread:
+def resolve_spread(geometry: Geometry, spread: str) -> str:
     """`auto`: balanced where most prompts offer at least three pairs, else capped."""
     if spread == "auto":
         return "balanced" if np.mean(geometry.pair_counts >= 3) > 0.5 else "capped"
@@ -34,17 +32,18 @@ def make_feasible(
     *,
     budget: float,
     max_labels_per_pair: float = 1.0,
-    spread: Wanted = "auto",
+    spread: str | Spread = "auto",
     pinned: Sequence[int] | Mapping[int, float] = (),
     excluded: Sequence[int] = (),
     limits: Limits | None = None,
 ) -> Feasible:
     """The feasible set of a budget. Raises DesignError naming the constraint that cannot be kept, and the amount.
 
-    pinned: pairs held at max_labels_per_pair labels, or pair -> the labels it is held at.
+    spread: "auto", the name of a spread, or one. pinned: pairs held at max_labels_per_pair labels, or pair -> the
+    labels it is held at.
     """
     limits = limits or Limits()
-    kind = resolve_spread(geometry, spread)
+    kind = spread if isinstance(spread, Spread) else SPREADS[resolve_spread(geometry, spread)]
     r = float(max_labels_per_pair)
     pins, amounts = _pins(pinned, r)
     outs = np.unique(np.asarray(excluded, dtype=np.int64))
@@ -60,45 +59,36 @@ def make_feasible(
             f"prompt number {over[0]}: its pinned pairs take {supply.pinned[over[0]]:g} labels, over its own cap "
             f"(--per-prompt) of {own[over[0]]:g}; raise the cap or drop pins."
         )
-    _check_capacity(geometry, budget, r, outs, own, costs, float(supply.most.sum()))
-    allotment = allot(geometry, kind, budget, limits, supply, mean)
+    _check_capacity(geometry, budget, r, outs, supply, costs is not None)
+    block, block_totals = strata_of(geometry, budget, limits, supply)
+    shared = np.zeros(geometry.prompts)
+    for b, total in enumerate(block_totals.tolist()):
+        inside = np.flatnonzero(block == b)
+        shared[inside] = kind.shared(inside, total, geometry.prompt_weights[inside], supply, mean)
+    bounds = kind.bounds(shared, supply, budget=budget, unit=mean, counted=costs is None)
+    held = np.bincount(block, weights=supply.pinned_cost, minlength=len(block_totals))
     device = geometry.device
 
     def tensor(values: np.ndarray) -> Tensor:
         return torch.as_tensor(values, dtype=torch.float64, device=device)
 
-    blocked = None
-    if len(pins) or len(outs):
-        blocked = torch.zeros(geometry.pairs, dtype=torch.bool, device=device)
-        blocked[torch.as_tensor(np.concatenate([pins, outs]), device=device)] = True
-    caps, totals = None, np.full(geometry.prompts, math.inf)
-    held = np.bincount(allotment.block, weights=supply.pinned_cost, minlength=len(allotment.block_totals))
-    prompt_labels = np.full(geometry.prompts, math.inf)
-    if allotment.shares is not None:
-        totals = (allotment.shares - supply.pinned_cost).clip(min=0.0) / budget
-        prompt_labels = allotment.shares / mean
-        caps = None if allotment.caps is None else (allotment.caps - supply.pinned).clip(min=0.0) / labels
-    elif allotment.caps is not None:
-        prompt_labels = allotment.caps
-        totals = (allotment.caps - supply.pinned).clip(min=0.0) / labels
-        kind = "capped"  # a free spread under own caps is held by them
-        if limits.costs is None and bool((allotment.caps >= _pair_capacity(geometry, r, outs) * (1 - 1e-12)).all()):
-            kind, totals = "free", np.full(geometry.prompts, math.inf)  # the pairs' own bounds say as much
+    closed = torch.as_tensor(np.concatenate([pins, outs]), device=device)
+    blocked = torch.zeros(geometry.pairs, dtype=torch.bool, device=device).index_fill_(0, closed, True)
     feasible = Feasible(
         geometry=geometry,
-        spread=kind,
+        spread=bounds.spread,
         budget=budget,
         labels=labels,
         upper=r / labels,
-        totals=tensor(totals),
-        block=torch.as_tensor(allotment.block, device=device),
-        block_totals=tensor((allotment.block_totals - held).clip(min=0.0) / budget),
+        totals=tensor(bounds.totals),
+        block=torch.as_tensor(block, device=device),
+        block_totals=tensor((block_totals - held).clip(min=0.0) / budget),
         pinned=torch.as_tensor(pins, device=device),
         held=tensor(amounts / labels),
         blocked=blocked,
-        prompt_labels=prompt_labels,
-        price=None if costs is None else tensor(costs / mean),
-        caps=None if caps is None else tensor(caps),
+        prompt_labels=bounds.labels,
+        cost=tensor(np.ones(1) if costs is None else costs / mean).expand(geometry.pairs),
+        caps=None if bounds.caps is None else tensor(bounds.caps),
         limits=limits,
     )
     means = tuple(mean for mean in limits.checked_means(geometry) if mean.most < np.max(mean.values, initial=-math.inf))
@@ -124,11 +114,6 @@ def _pins(pinned: Sequence[int] | Mapping[int, float], r: float) -> tuple[np.nda
     return pins, amounts
 
 
-def _pair_capacity(geometry: Geometry, r: float, outs: np.ndarray) -> np.ndarray:
-    admissible = geometry.pair_counts - np.bincount(geometry.prompt_of(outs), minlength=geometry.prompts)
-    return np.where(admissible > 0, admissible * r if math.isfinite(r) else math.inf, 0.0)
-
-
 def _with_shares(feasible: Feasible, limits: Limits) -> Feasible:
     """The set with its generator caps, checked to be possible together with everything else, limits on means too."""
     shares = limits.shares()
@@ -148,7 +133,7 @@ def _with_shares(feasible: Feasible, limits: Limits) -> Feasible:
                     "raise the generator share or drop pins."
                 )
             left[g] = (cap - taken) / feasible.labels
-        feasible = replace(feasible, generators=names, shares=left, memory={})
+        feasible = replace(feasible, generators=names, shares=left)
     if not feasible.laminar:
         uniform_design(feasible)  # finds a feasible point, or says why there is none
     if feasible.over and float(uniform_design(feasible).sum()) <= 1e-6:  # a budget in cost units need not be spent
@@ -172,19 +157,19 @@ def _check_capacity(
     budget: float,
     r: float,
     outs: np.ndarray,
-    own: np.ndarray,
-    costs: np.ndarray | None,
-    most: float,
+    supply: Supply,
+    costly: bool,
 ) -> None:
+    most = float(supply.most.sum())
     if most >= budget * (1 - 1e-12):
         return
     left = f" left after {len(outs)} exclusions" if len(outs) else ""
-    if np.isfinite(own).any() and float(_pair_capacity(geometry, r, outs).sum()) > most:
+    if np.isfinite(supply.own).any() and float(supply.capacity.sum()) > most:
         raise DesignError(
             f"budget {budget:g} exceeds the {most:g} that the own caps (--per-prompt) let this pool{left} take; "
             "raise the caps or lower the budget."
         )
-    if costs is not None:
+    if costly:
         raise DesignError(f"budget {budget:g} exceeds the {most:g} that all pairs{left} cost; lower the budget.")
     pairs = geometry.pairs - len(outs)
     raise DesignError(

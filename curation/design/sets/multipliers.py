@@ -25,11 +25,8 @@ class Multipliers:
 
     def excess(self, feasible: Feasible, values: Tensor) -> Tensor:
         """(pairs,) values over the threshold, -inf for pairs that may not be chosen."""
-        if self.is_flat and feasible.price is None:
-            out = values - float(self.spend[0])
-        else:
-            out = values - self.threshold(feasible)
-        return out if feasible.blocked is None else out.masked_fill_(feasible.blocked, -math.inf)
+        threshold = float(self.spend[0]) if self.is_flat and feasible.counted else self.threshold(feasible)
+        return (values - threshold).masked_fill_(feasible.blocked, -math.inf)
 
     @property
     def is_flat(self) -> bool:
@@ -47,19 +44,19 @@ class Multipliers:
         out = feasible.spend(self.spend.repeat_interleave(repeats))
         if bool((self.label != 0).any()):
             out = out + self.label.repeat_interleave(repeats)
-        for price, over in zip(self.means, feasible.over, strict=False):
-            if price:
-                out = out + price * over
+        for multiplier, over in zip(self.means, feasible.over, strict=False):
+            if multiplier:
+                out = out + multiplier * over
         return out + generator_toll(feasible, self.generator) if self.generator else out
 
 
-def generator_toll(feasible: Feasible, price: dict[int, float]) -> Tensor:
-    """(pairs,) sum of the prices of the generators that take part in a pair, one that appears twice counted once."""
+def generator_toll(feasible: Feasible, multipliers: dict[int, float]) -> Tensor:
+    """(pairs,) sum of the multipliers of a pair's generators, one that appears twice counted once."""
     geometry = feasible.geometry
     out = torch.zeros(geometry.pairs, dtype=torch.float64, device=geometry.device)
     if feasible.generators is None:
         return out
-    for g, amount in price.items():
+    for g, amount in multipliers.items():
         if amount:
             out += amount * (geometry.sums((feasible.generators == g).to(torch.float64)) > 0).to(torch.float64)
     return out

@@ -34,20 +34,16 @@ def _even(feasible: Feasible) -> Tensor:
     """Pairs alike within prompts and strata; label caps beside costs and generator shares not yet looked at."""
     geometry = feasible.geometry
     repeats = geometry.pair_counts_tensor
-    open_price = torch.ones(geometry.pairs, dtype=torch.float64, device=geometry.device)
-    if feasible.price is not None:
-        open_price = feasible.price.clone()
-    if feasible.blocked is not None:
-        open_price = open_price.masked_fill(feasible.blocked, 0.0)
+    open_cost = feasible.cost.masked_fill(feasible.blocked, 0.0)
     owner = torch.arange(geometry.prompts, device=geometry.device).repeat_interleave(repeats)
     supply = torch.zeros(geometry.prompts, dtype=torch.float64, device=geometry.device)
-    supply = supply.index_add_(0, owner, open_price)
-    if feasible.spread == "balanced":
+    supply = supply.index_add_(0, owner, open_cost)
+    if feasible.spread.fixes:
         totals = feasible.totals
     else:
         totals = torch.zeros_like(supply)
         capacity = torch.where(supply > 0, supply * feasible.upper, torch.zeros_like(supply))
-        if feasible.spread == "capped" and feasible.price is None:
+        if feasible.counted:
             capacity = torch.minimum(feasible.totals, capacity)
         for b, total in enumerate(feasible.block_totals.tolist()):
             inside = feasible.block == b
@@ -55,7 +51,5 @@ def _even(feasible: Feasible) -> Tensor:
             filled = water_fill(rates, np.zeros(len(rates)), highs, total) if total > 0 else np.zeros(len(rates))
             totals[inside] = torch.as_tensor(filled, device=totals.device)
     share = torch.where(supply > 0, totals / supply.clamp_min(1e-300), torch.zeros_like(supply))
-    weights = share.repeat_interleave(repeats)
-    if feasible.blocked is not None:
-        weights = weights.masked_fill(feasible.blocked, 0.0)
+    weights = share.repeat_interleave(repeats).masked_fill(feasible.blocked, 0.0)
     return weights + feasible.pinned_weights()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 from scipy.sparse import csr_matrix
@@ -11,9 +9,9 @@ from torch import Tensor
 
 from curation.design.criteria.base import Objective
 from curation.design.programs.interior import Rows, solve_interior
-from curation.design.programs.quadratic import Polytope, solve_quadratic
+from curation.design.programs.quadratic import solve_quadratic
 from curation.design.sets.feasible import Feasible
-from curation.design.sets.linear import RowSet, multipliers_of, row_set
+from curation.design.sets.linear import multipliers_of, row_set
 from curation.design.sets.multipliers import Multipliers
 
 INTERIOR_LIMIT = 1500  # columns up to which an interior point stands in for pivoting that does not settle
@@ -23,84 +21,24 @@ class Master:
     """Weights of a few active pairs, to be improved.
 
     weights: (pairs,) the whole design. information: its (d, d). active: (m,) pair numbers. The columns A (m, d) are
-    the only place where pair vectors are held together; a prompt whose total leaves it no choice is left out. Sums of
-    one kind are pivoted (quadratic.py), overlapping ones take the interior point. `prices` are its multipliers then.
+    the only place where pair vectors are held together; a pair that cannot move is left out.
     """
 
     def __init__(
         self, criterion: Objective, feasible: Feasible, weights: Tensor, information: Tensor, active: Tensor
     ) -> None:
-        self.criterion, self.feasible, self.weights, self.information = criterion, feasible, weights, information
-        self.prices: Multipliers | None = None
-        self.rows: RowSet | None = None
-        prompt = torch.as_tensor(feasible.geometry.prompt_of(active), device=active.device)
-        if pivots(feasible):
-            totals, movable = self._totals(active, prompt)
-            self.active, prompt, totals = active[movable], prompt[movable], totals[movable]
-        else:
-            self.active = active
-            held = weights.clone()
-            held[active] = 0.0
-            held[feasible.pinned] = 0.0
-            self.rows = row_set(feasible, active, held)
-            full = self.rows.full
-            if full.any():  # a full row lets nothing in: without its newcomers the program keeps an interior
-                stuck = np.asarray(self.rows.rows.most[full].sum(0)).ravel() > 0
-                self.active = active[torch.as_tensor(~stuck, device=active.device)]
-                self.rows = row_set(feasible, self.active, held)
+        self.criterion, self.weights, self.information = criterion, weights, information
+        self.step: PivotStep | InteriorStep = (PivotStep if pivots(feasible) else InteriorStep)(
+            feasible, weights, active
+        )
+        self.active = self.step.active
         self.columns = feasible.geometry.vectors(self.active)
         self.current = weights[self.active].clone()
-        self.price = None if feasible.price is None else feasible.price[self.active]
-        if self.rows is None:
-            self.polytope = self._polytope(prompt, totals)
 
-    def _totals(self, active: Tensor, prompt: Tensor) -> tuple[Tensor, Tensor]:
-        """What each active pair's prompt may hold within the master, and which active pairs can move at all."""
-        feasible, weights, prompts = self.feasible, self.weights, self.feasible.geometry.prompts
-        everything = torch.ones_like(active, dtype=torch.bool)
-        if feasible.spread == "free":
-            return torch.full_like(weights[active], math.inf), everything
-        zeros = torch.zeros(prompts, dtype=torch.float64, device=weights.device)
-        inside = zeros.index_add(0, prompt, feasible.spend(weights[active], active))
-        if feasible.spread == "balanced":  # one active pair and nothing to trade with: a constant
-            return inside[prompt], torch.bincount(prompt, minlength=prompts)[prompt] > 1
-        support = weights.nonzero().squeeze(1)
-        if feasible.blocked is not None:
-            support = support[~feasible.blocked[support]]
-        owner = torch.as_tensor(feasible.geometry.prompt_of(support), device=weights.device)
-        used = zeros.index_add(0, owner, weights[support])
-        totals = torch.maximum(feasible.totals - used + inside, inside)
-        room = torch.isinf(totals) | (totals > 1e-9 * feasible.totals)
-        return totals[prompt], room[prompt]  # the rest of a full prompt is held
-
-    def _polytope(self, prompt: Tensor, totals: Tensor) -> Polytope:
-        """Bounds and sums in units of spend."""
-        feasible = self.feasible
-        spent = self._spend(self.current)
-        upper = self._spend(torch.full_like(self.current, feasible.upper))
-        everything = float(spent.sum())
-        if not len(self.active):
-            return Polytope(upper, None, None, False, everything)
-        if feasible.spread == "free":
-            if len(feasible.block_totals) == 1:
-                return Polytope(upper, None, None, False, everything)
-            present, group = feasible.block[prompt].unique(return_inverse=True)
-            sums = torch.zeros(len(present), dtype=torch.float64, device=prompt.device).index_add_(0, group, spent)
-            return Polytope(upper, group, sums, True, None)
-        present, group = prompt.unique(return_inverse=True)
-        group_totals = torch.zeros(len(present), dtype=torch.float64, device=prompt.device)
-        group_totals[group] = totals
-        upper = torch.where(upper >= totals * (1 - 1e-12), torch.full_like(upper, math.inf), upper)
-        if feasible.spread == "balanced":
-            return Polytope(upper, group, group_totals, True, None)
-        if float(group_totals.sum()) <= everything * (1 + 1e-12):  # every cap is met: sums are fixed
-            return Polytope(upper, group, group_totals, True, None)
-        reach = torch.zeros_like(group_totals).index_add_(0, group, upper)
-        group_totals = torch.where(reach <= group_totals, torch.full_like(reach, math.inf), group_totals)
-        return Polytope(upper, group, group_totals, False, everything)
-
-    def _spend(self, weights: Tensor) -> Tensor:
-        return weights if self.price is None else weights * self.price
+    @property
+    def multipliers(self) -> Multipliers | None:
+        """Those of the last step, where it found any."""
+        return self.step.multipliers
 
     def improve(self, target: float, *, steps: int = 12) -> Tensor:
         """Newton steps until the predicted decrease of f is under target. Returns the new weights (pairs,)."""
@@ -110,13 +48,13 @@ class Master:
         for _ in range(steps):
             point = self.criterion.at(information)
             gradient, hessian = point.curvature(self.columns)
-            goal = self._goal(hessian, gradient)
+            goal = self.step.goal(hessian, gradient, self.current)
             direction = goal - self.current
             slope = float(gradient @ direction)
             if slope >= 0 or -slope < 1e-15 * point.value:
                 break
             change = self.columns.T @ (self.columns * direction[:, None])
-            step = self._step(information, change, point.value, slope)
+            step = self._length(information, change, point.value, slope)
             if step == 0.0:
                 break
             self.current = goal.clone() if step == 1.0 else self.current + step * direction
@@ -128,24 +66,36 @@ class Master:
         weights[self.active] = torch.where(self.current > 1e-13 * scale, self.current, torch.zeros_like(self.current))
         return weights
 
-    def _goal(self, hessian: Tensor, gradient: Tensor) -> Tensor:
-        """Where the quadratic model is lowest within the constraints. Returns (m,)."""
-        linear = gradient - hessian @ self.current
-        if self.rows is not None:
-            upper = np.full(len(self.active), self.feasible.upper)
-            found = solve_interior(hessian.cpu().numpy(), linear.cpu().numpy(), self.rows.rows, upper)
-            self.prices = multipliers_of(self.feasible, self.rows, -found.equal_price, found.most_price)
-            if not found.optimal:
-                return self.current
-            x = np.where(found.x > 1e-10 * found.x.max(), found.x, 0.0)
-            return torch.as_tensor(x, device=gradient.device)
-        if self.price is not None:  # in units of spend every sum has coefficients of one
-            hessian, linear = hessian / (self.price[:, None] * self.price), linear / self.price
-        solution = solve_quadratic(hessian, linear, self.polytope, self._spend(self.current))
+    def _length(self, information: Tensor, change: Tensor, value: float, slope: float) -> float:
+        step = 1.0
+        while step > 1e-8:
+            if self.criterion.value(information + step * change) <= value + 1e-4 * step * slope:
+                return step
+            step /= 2
+        return 0.0
+
+
+class PivotStep:
+    """The quadratic model within sums of one kind, in units of spend: every sum has coefficients of one."""
+
+    multipliers: Multipliers | None = None
+
+    def __init__(self, feasible: Feasible, weights: Tensor, active: Tensor) -> None:
+        prompt = torch.as_tensor(feasible.geometry.prompt_of(active), device=active.device)
+        movable, self.polytope = feasible.spread.program(feasible, weights, active, prompt)
+        self.feasible, self.active = feasible, active[movable]
+        self.cost = feasible.cost[self.active]
+
+    def goal(self, hessian: Tensor, gradient: Tensor, current: Tensor) -> Tensor:
+        """Where the model is lowest. gradient: (m,) and hessian: (m, m) of f at `current` (m,). Returns (m,)."""
+        linear = gradient - hessian @ current
+        if not self.feasible.counted:  # else by ones, which would copy the Hessian
+            hessian, linear = hessian / (self.cost[:, None] * self.cost), linear / self.cost
+        solution = solve_quadratic(hessian, linear, self.polytope, current * self.cost)
         if solution.optimal:
-            return solution.x if self.price is None else solution.x / self.price
-        goal = self._by_interior(hessian, linear) if len(self.active) <= INTERIOR_LIMIT else None
-        return self._vertex(gradient) if goal is None else goal
+            return solution.x / self.cost
+        found = self._by_interior(hessian, linear) if len(self.active) <= INTERIOR_LIMIT else None
+        return self._vertex(gradient, current) if found is None else found
 
     def _by_interior(self, hessian: Tensor, linear: Tensor) -> Tensor | None:
         """The same in units of spend, where pivoting did not settle; None where this does not either."""
@@ -164,34 +114,56 @@ class Master:
         found = solve_interior(hessian.cpu().numpy(), linear.cpu().numpy(), rows, polytope.upper.cpu().numpy())
         if not found.optimal:
             return None
-        x = torch.as_tensor(np.where(found.x > 1e-10 * found.x.max(), found.x, 0.0), device=hessian.device)
-        return x if self.price is None else x / self.price
+        x = torch.as_tensor(_settled(found.x), device=hessian.device)
+        return x / self.cost
 
-    def _step(self, information: Tensor, change: Tensor, value: float, slope: float) -> float:
-        step = 1.0
-        while step > 1e-8:
-            if self.criterion.value(information + step * change) <= value + 1e-4 * step * slope:
-                return step
-            step /= 2
-        return 0.0
-
-    def _vertex(self, gradient: Tensor) -> Tensor:
+    def _vertex(self, gradient: Tensor, current: Tensor) -> Tensor:
         """Best vertex of the master's polytope, greedily: the direction to fall back on. Returns (m,)."""
         polytope = self.polytope
-        goal = torch.zeros_like(self.current)
-        worth = gradient if self.price is None else gradient / self.price
-        rest_total = float(self._spend(self.current).sum()) if polytope.total is None else polytope.total
+        goal = torch.zeros_like(current)
+        rest_total = float((current * self.cost).sum()) if polytope.total is None else polytope.total
         rest = None if polytope.group_totals is None else polytope.group_totals.clone()
-        for e in worth.argsort().tolist():
+        for e in (gradient / self.cost).argsort().tolist():
             amount = min(rest_total, float(polytope.upper[e]))
             if rest is not None and polytope.group is not None:
                 amount = min(amount, float(rest[polytope.group[e]]))
                 rest[polytope.group[e]] -= amount
             goal[e] = amount
             rest_total -= amount
-        return goal if self.price is None else goal / self.price
+        return goal / self.cost
+
+
+class InteriorStep:
+    """The quadratic model within sums that overlap, by the interior point, whose multipliers are kept."""
+
+    multipliers: Multipliers | None = None
+
+    def __init__(self, feasible: Feasible, weights: Tensor, active: Tensor) -> None:
+        self.feasible, self.active = feasible, active
+        held = weights.clone()
+        held[active] = 0.0
+        held[feasible.pinned] = 0.0
+        self.rows = row_set(feasible, active, held)
+        full = self.rows.full
+        if full.any():  # a full row lets nothing in: without its newcomers the program keeps an interior
+            stuck = np.asarray(self.rows.rows.most[full].sum(0)).ravel() > 0
+            self.active = active[torch.as_tensor(~stuck, device=active.device)]
+            self.rows = row_set(feasible, self.active, held)
+
+    def goal(self, hessian: Tensor, gradient: Tensor, current: Tensor) -> Tensor:
+        """Where the model is lowest. gradient: (m,) and hessian: (m, m) of f at `current` (m,). Returns (m,)."""
+        linear = gradient - hessian @ current
+        upper = np.full(len(self.active), self.feasible.upper)
+        found = solve_interior(hessian.cpu().numpy(), linear.cpu().numpy(), self.rows.rows, upper)
+        self.multipliers = multipliers_of(self.feasible, self.rows, -found.equal, found.most)
+        return torch.as_tensor(_settled(found.x), device=gradient.device) if found.optimal else current
+
+
+def _settled(x: np.ndarray) -> np.ndarray:
+    """x (m,) with what is nothing beside the largest at zero."""
+    return np.where(x > 1e-10 * x.max(), x, 0.0)
 
 
 def pivots(feasible: Feasible) -> bool:
     """Whether the sums are of one kind (prompts or strata, and one total), which pivoting can hold."""
-    return feasible.laminar and not (feasible.spread == "capped" and len(feasible.block_totals) > 1)
+    return feasible.laminar and feasible.spread.pivots(feasible)

@@ -20,7 +20,7 @@ from curation.design.result import Design, Progress, Step
 from curation.design.sets.feasible import Feasible
 from curation.design.sets.linear import maximise
 from curation.design.sets.multipliers import Multipliers
-from curation.design.sets.prices import prices
+from curation.design.sets.thresholds import multipliers_at
 from curation.design.sets.uniform import uniform_information
 from curation.design.solvers.frank_wolfe import corrective_start
 from curation.design.solvers.master import Master, pivots
@@ -86,12 +86,12 @@ def newton(
         if stalled >= 3:
             stopped = "no further progress in double precision"
             break
-        found = multipliers if multipliers is not None else prices(feasible, weights, values)
+        found = multipliers if multipliers is not None else multipliers_at(feasible, weights, values)
         active = _choose_columns(feasible, weights, values, found.excess(feasible, values), pairs, stalled)
         master = Master(criterion, feasible, weights, information, active)
         target = 0.02 * min(max(point.value - max(best, bound), 0.0), excess)
         weights = master.improve(target)
-        multipliers = master.prices
+        multipliers = master.multipliers
         trace[-1] = Step(passes, trace[-1].seconds, best_value, now.gap, now.open, len(active))
     final = certify(criterion, feasible, best_weights)
     final = Certificate(final.objective, min(max(final.lower_bound, best), final.objective), final.uniform)
@@ -101,13 +101,11 @@ def newton(
 def _start(criterion: Objective, feasible: Feasible, tol: float) -> tuple[Tensor, int]:
     """A feasible start on few pairs: for the simplex many pairs of large q alike, else corrective Frank-Wolfe."""
     geometry = feasible.geometry
-    simple = feasible.laminar and feasible.price is None and len(feasible.block_totals) == 1
-    if not (math.isinf(feasible.upper) and feasible.spread == "free" and simple):
-        return corrective_start(criterion, feasible, vertices=4 if feasible.per_prompt else 9, tol=tol)
-    values = geometry.quadratic(criterion.at(uniform_information(feasible)).root)
-    if feasible.blocked is not None:
-        values = values.masked_fill(feasible.blocked, -math.inf)
-    available = geometry.pairs - (0 if feasible.blocked is None else int(feasible.blocked.sum()))
+    simple = feasible.laminar and feasible.counted and len(feasible.block_totals) == 1
+    if not (math.isinf(feasible.upper) and not feasible.spread.per_prompt and simple):
+        return corrective_start(criterion, feasible, vertices=4 if feasible.spread.per_prompt else 9, tol=tol)
+    values = feasible.worth(geometry.quadratic(criterion.at(uniform_information(feasible)).root))
+    available = geometry.pairs - int(feasible.blocked.sum())
     pairs = values.topk(min(3 * geometry.dim, available)).indices
     weights = feasible.pinned_weights()
     weights[pairs] = feasible.remaining / max(len(pairs), 1)
@@ -127,9 +125,7 @@ def _choose_columns(
     most = MAX_COLUMNS if pivots(feasible) else MAX_OVERLAPPING
     w = weights[support]
     at_bound = w >= feasible.upper * (1 - 1e-9)
-    inside = torch.ones_like(at_bound)
-    if feasible.blocked is not None:
-        inside = ~feasible.blocked[support]
+    inside = ~feasible.blocked[support]
     margin = 0.0
     partial = inside & ~at_bound
     parts = [support[partial]]

@@ -26,9 +26,7 @@ def adapted(criterion: Objective, feasible: Feasible, weights: Tensor) -> Tensor
     """
     if not pivots(feasible) or weights.shape != (feasible.geometry.pairs,):
         return None
-    kept = weights.clamp(0.0, feasible.upper)
-    if feasible.blocked is not None:
-        kept = kept.masked_fill(feasible.blocked, 0.0)
+    kept = weights.clamp(0.0, feasible.upper).masked_fill(feasible.blocked, 0.0)
     support = kept.nonzero().squeeze(1)
     if not len(support) or feasible.remaining <= 0:
         return None
@@ -41,13 +39,8 @@ def adapted(criterion: Objective, feasible: Feasible, weights: Tensor) -> Tensor
     full[support] = w
     missing = (feasible.block_totals - by_block).clamp_min(0.0)
     if float(missing.sum()) > 1e-12:
-        closed = full > 0
-        if feasible.blocked is not None:
-            closed |= feasible.blocked
-        totals = feasible.totals
-        if feasible.spread != "free":
-            totals = (feasible.totals - by_prompt).clamp_min(0.0)
-        rest = replace(feasible, totals=totals, block_totals=missing, blocked=closed, memory={})
+        totals = (feasible.totals - by_prompt).clamp_min(0.0)
+        rest = replace(feasible, totals=totals, block_totals=missing, blocked=feasible.blocked | (full > 0))
         here = feasible.geometry.information(full + feasible.pinned_weights())
         pairs, amounts, _ = maximise(rest, feasible.geometry.quadratic(criterion.at(here).root))
         full.index_add_(0, pairs, amounts)
@@ -59,19 +52,16 @@ def adapted(criterion: Objective, feasible: Feasible, weights: Tensor) -> Tensor
 
 def _scaled(feasible: Feasible, w: Tensor, support: Tensor, prompt: Tensor) -> Tensor:
     """Weights (m,) scaled group by group to the amounts asked, never above a bound, a cap or a total."""
-    balanced = feasible.spread == "balanced"
-    group = prompt if balanced else feasible.block[prompt]
-    wanted = feasible.totals if balanced else feasible.block_totals
+    sums, wanted = feasible.spread.fixed(feasible)
+    group, caps = sums[prompt], feasible.spread.caps(feasible)
     for _ in range(ROUNDS):
         spent = torch.zeros_like(wanted).index_add_(0, group, feasible.spend(w, support))
         factor = torch.where(spent > 0, wanted / spent.clamp_min(1e-300), torch.ones_like(spent))
         if bool(((factor - 1).abs() < 1e-14).all()):
             break
         w = (w * factor[group]).clamp_max(feasible.upper)
-        if feasible.spread == "capped":
-            used = torch.zeros_like(feasible.totals).index_add_(0, prompt, w)
-            shrink = torch.where(
-                used > feasible.totals, feasible.totals / used.clamp_min(1e-300), torch.ones_like(used)
-            )
+        if caps is not None:
+            used = torch.zeros_like(caps).index_add_(0, prompt, w)
+            shrink = torch.where(used > caps, caps / used.clamp_min(1e-300), torch.ones_like(used))
             w = w * shrink[prompt]
     return w

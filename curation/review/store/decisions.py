@@ -50,17 +50,6 @@ class NewDecision:
     version: int | None = None
 
 
-@dataclass(frozen=True)
-class Counts:
-    """How far the review of a batch is; the four add up to `total` pairs."""
-
-    approved: int
-    rejected: int
-    flagged: int
-    undecided: int
-    total: int
-
-
 def new_decision(pair_id: str, decision: str, reason: str | None = None, note: str | None = None) -> NewDecision:
     """Check one decision. Blank reasons and notes become None. Raises StoreError."""
     if not pair_id:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from curation.errors import StoreError
 from curation.pool.labels import SETTLED, Label, Outcome, people_only, same_answer, settled_only
-from curation.review.store import chain, roles
+from curation.review.store import chain
 from curation.review.store.records import as_json
 from curation.review.store.row_hash import rows_hash
-from curation.review.store.tables import BatchRow, ImportRow, LabelRow
+from curation.review.store.tables import ImportRow, LabelRow
+from curation.review.store.transactions import Transactions, known_batch
 
 T = TypeVar("T")
 SETTLING = "settled"  # the format of the import that a settled answer is kept as
@@ -50,11 +51,8 @@ class Settled:
     instead_of: Outcome | None = None
 
 
-class LabelStore:
+class LabelStore(Transactions):
     """Methods of `Store` on labels."""
-
-    _act: Callable[[str, roles.Role, Callable[[Session, str], Any]], Any]
-    _read: Callable[[Callable[[Session], Any]], Any]
 
     def record_labels(
         self,
@@ -73,14 +71,13 @@ class LabelStore:
         """
 
         def work(session: Session, who: str) -> StoredImport:
-            if session.get(BatchRow, batch_id) is None:
-                raise StoreError(f"batch {batch_id} is not in the review store; open the batch folder first.")
+            known_batch(session, batch_id)
             made = _bring(
                 session, batch_id, labels, file=str(file), sha256=sha256, format=format, counts=counts, who=who
             )
             return _stored(made)
 
-        return cast(StoredImport, self._act(who, "reviewer", work))
+        return self._act(who, "reviewer", work)
 
     def settle_pair(
         self, batch_id: str, pair_id: str, outcome: Outcome, *, who: str, instead_of: str | None = None
@@ -95,8 +92,7 @@ class LabelStore:
                 raise StoreError(f"{word!r:.80} is no answer a pair is settled with; use {', '.join(SIDES)}.")
 
         def work(session: Session, who: str) -> Settled | None:
-            if session.get(BatchRow, batch_id) is None:
-                raise StoreError(f"batch {batch_id} is not in the review store; open the batch folder first.")
+            known_batch(session, batch_id)
             query = select(LabelRow).where(LabelRow.batch_id == batch_id, LabelRow.pair_id == pair_id)
             told = [_label(row) for row in session.scalars(query.order_by(LabelRow.id))]
             present = settled_only(told).get(pair_id)
@@ -116,21 +112,26 @@ class LabelStore:
             )  # fmt: skip
             return _settled(made)
 
-        return cast("Settled | None", self._act(who, "reviewer", work))
+        return self._act(who, "reviewer", work)
 
     def settlements(self, batch_id: str) -> dict[str, Settled]:
         """pair_id -> the last act of settling it."""
-        return cast(dict[str, Settled], self._read(lambda session: _settlements(session, batch_id)))
+        return self._read(lambda session: _settlements(session, batch_id))
 
     def labels(self, batch_id: str) -> list[Label]:
         """Every label of a batch, in the order of import."""
-        query = select(LabelRow).where(LabelRow.batch_id == batch_id).order_by(LabelRow.id)
-        return cast(list[Label], self._read(lambda session: [_label(row) for row in session.scalars(query)]))
+        return self._read(lambda session: labels_of(session, batch_id))
 
     def imports(self, batch_id: str) -> list[StoredImport]:
         """The files that were imported for a batch, oldest first."""
         query = select(ImportRow).where(ImportRow.batch_id == batch_id).order_by(ImportRow.id)
-        return cast(list[StoredImport], self._read(lambda session: [_stored(row) for row in session.scalars(query)]))
+        return self._read(lambda session: [_stored(row) for row in session.scalars(query)])
+
+
+def labels_of(session: Session, batch_id: str) -> list[Label]:
+    """Every label of a batch, in the order of import."""
+    query = select(LabelRow).where(LabelRow.batch_id == batch_id).order_by(LabelRow.id)
+    return [_label(row) for row in session.scalars(query)]
 
 
 def _bring(

@@ -13,6 +13,7 @@ from sqlalchemy import Select, func, insert, select
 from sqlalchemy.orm import Session, aliased
 
 from curation.errors import StoreError
+from curation.review.store import chain
 from curation.review.store.decisions import Decision, DecisionWord, NewDecision
 from curation.review.store.row_hash import rows_hash
 from curation.review.store.tables import DecisionRow
@@ -68,7 +69,7 @@ def decisions_digest(session: Session, batch_id: str) -> str:
     return digest_of(newest(session, batch_id))
 
 
-def append(
+def decide(
     session: Session,
     batch_id: str,
     new: Sequence[NewDecision],
@@ -77,7 +78,7 @@ def append(
     expected_versions: Mapping[str, int] | None = None,
     carried: bool = False,
     filed: bool = False,
-) -> list[DecisionRow]:
+) -> list[Decision]:
     """Add one entry per decision, in one act. Raises StoreError where a pair has moved on from the expected version.
 
     expected_versions: pair_id -> version the person was looking at (0: undecided); pairs not named are not checked.
@@ -101,7 +102,14 @@ def append(
                 "action": action, "undo_of": None,
             }
         )  # fmt: skip
-    return _written(session, rows, action)
+    return _logged(session, "decide", _written(session, rows, action), who)
+
+
+def _logged(session: Session, kind: str, rows: Sequence[DecisionRow], who: str) -> list[Decision]:
+    """The entries of one act as plain values, once the audit log holds them."""
+    if rows:
+        chain.append(session, kind, who=who, batch_id=rows[0].batch_id, body=body_of(rows))
+    return [as_decision(row) for row in rows]
 
 
 def _written(session: Session, rows: list[dict[str, Any]], action: str) -> list[DecisionRow]:
@@ -115,21 +123,7 @@ def _written(session: Session, rows: list[dict[str, Any]], action: str) -> list[
     return list(session.scalars(query.order_by(DecisionRow.id)))
 
 
-def undo_last(session: Session, batch_id: str, *, who: str) -> DecisionRow | None:
-    """Take back the person's last decision that still stands; None when there is none.
-
-    Raises StoreError when somebody else decided the pair since.
-    """
-    target = session.scalars(_standing(batch_id, who).limit(1)).first()
-    if target is None:
-        return None
-    done, refused = _take_back(session, [target], who=who)
-    if refused is not None:
-        raise refused
-    return done[0]
-
-
-def undo_last_action(session: Session, batch_id: str, *, who: str) -> list[DecisionRow]:
+def undo(session: Session, batch_id: str, *, who: str) -> list[Decision]:
     """Take back everything the person's last act decided; pairs that somebody else decided since keep theirs.
 
     Raises StoreError when somebody else decided all of them since.
@@ -141,23 +135,26 @@ def undo_last_action(session: Session, batch_id: str, *, who: str) -> list[Decis
     done, refused = _take_back(session, targets, who=who)
     if refused is not None and not done:
         raise refused
-    return done
+    return _logged(session, "undo", done, who)
 
 
-def _standing(batch_id: str, who: str | None) -> Select[DecisionRow]:
-    """Decisions that were not taken back (and do not themselves take one back), newest first.
+def _standing(batch_id: str, who: str) -> Select[DecisionRow]:
+    """This person's decisions that were not taken back (and do not themselves take one back), newest first.
 
-    who: this person's own acts only, without what was carried over; None: everybody's.
+    What was carried over is no act of hers.
     """
     undo = aliased(DecisionRow)
-    query = select(DecisionRow).where(
-        DecisionRow.batch_id == batch_id,
-        DecisionRow.undo_of.is_(None),
-        ~select(undo.id).where(undo.undo_of == DecisionRow.id).exists(),
+    return (
+        select(DecisionRow)
+        .where(
+            DecisionRow.batch_id == batch_id,
+            DecisionRow.undo_of.is_(None),
+            ~select(undo.id).where(undo.undo_of == DecisionRow.id).exists(),
+            DecisionRow.who == who,
+            ~DecisionRow.action.startswith(CARRIED),
+        )
+        .order_by(DecisionRow.id.desc())
     )
-    if who is not None:
-        query = query.where(DecisionRow.who == who, ~DecisionRow.action.startswith(CARRIED))
-    return query.order_by(DecisionRow.id.desc())
 
 
 def _take_back(

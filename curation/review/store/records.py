@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from curation.errors import StoreError
 
-
-@dataclass(frozen=True)
-class StoredPool:
-    """A pool that was opened; `opened_at` is the last time, UTC."""
-
-    fingerprint: str
-    name: str
-    path: str | None
-    opened_at: datetime
+T = TypeVar("T", "StoredBatch", "StoredExport")
 
 
 @dataclass(frozen=True)
@@ -64,6 +56,11 @@ class StoredExport:
     signed: bool
     who: str
     at: datetime
+
+
+def plain_value(kind: type[T], row: Any) -> T:
+    """A row as the frozen value of the same field names."""
+    return kind(**{field.name: getattr(row, field.name) for field in fields(kind)})
 
 
 def as_json(value: Any) -> Any:

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy import Select, delete, select
 from sqlalchemy.orm import Session
 
 from curation.errors import StoreError
-from curation.review.store import roles
 from curation.review.store.records import Scenario, as_json
 from curation.review.store.roles import COMMAND_LINE
-from curation.review.store.tables import PoolRow, ScenarioRow
+from curation.review.store.tables import ScenarioRow
+from curation.review.store.transactions import Transactions, known_pool
 
 
-class ScenarioStore:
+class ScenarioStore(Transactions):
     """Methods of `Store` on scenarios."""
-
-    _act: Callable[[str, roles.Role, Callable[[Session, str], Any]], Any]
-    _read: Callable[[Callable[[Session], Any]], Any]
 
     def save_scenario(
         self,
@@ -49,12 +46,12 @@ class ScenarioStore:
             session.flush()
             return _scenario(row)
 
-        return cast(Scenario, self._act(who, "reviewer", work))
+        return self._act(who, "reviewer", work)
 
     def scenarios(self, pool_fingerprint: str) -> list[Scenario]:
         """The scenarios of a pool, oldest first."""
         query = _of(pool_fingerprint)
-        return cast(list[Scenario], self._read(lambda session: [_scenario(row) for row in session.scalars(query)]))
+        return self._read(lambda session: [_scenario(row) for row in session.scalars(query)])
 
     def delete_scenario(self, pool_fingerprint: str, name: str, *, who: str = COMMAND_LINE) -> bool:
         """Remove a scenario; whether there was one."""
@@ -63,13 +60,7 @@ class ScenarioStore:
         def work(session: Session, who: str) -> bool:
             return bool(session.connection().execute(query).rowcount)
 
-        return cast(bool, self._act(who, "reviewer", work))
-
-
-def known_pool(session: Session, fingerprint: str) -> None:
-    """Raise StoreError for a pool that was never opened."""
-    if session.get(PoolRow, fingerprint) is None:
-        raise StoreError(f"pool {fingerprint} is not in the review store; open the pool first.")
+        return self._act(who, "reviewer", work)
 
 
 def _of(pool_fingerprint: str) -> Select[ScenarioRow]:

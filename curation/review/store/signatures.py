@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -13,15 +12,12 @@ from curation.review.store import anchor, chain, roles
 from curation.review.store.ledger import decisions_digest, digest_of, newest
 from curation.review.store.log_check import LogReport, check
 from curation.review.store.names import look
-from curation.review.store.tables import BatchRow, EventRow
+from curation.review.store.tables import EventRow
+from curation.review.store.transactions import Transactions, known_batch
 
 
-class SignStore:
+class SignStore(Transactions):
     """Methods of `Store` on signatures, people and the chain of events."""
-
-    place: str
-    _act: Callable[[str, roles.Role, Callable[[Session, str], Any]], Any]
-    _read: Callable[[Callable[[Session], Any]], Any]
 
     def record_signature(
         self, batch_id: str, *, who: str, body: dict[str, Any], second_person: bool, expected: str | None = None
@@ -33,9 +29,7 @@ class SignStore:
         """
 
         def work(session: Session, who: str) -> tuple[chain.Event, str]:
-            row = session.get(BatchRow, batch_id)
-            if row is None:
-                raise StoreError(f"batch {batch_id} is not in the review store; open the batch folder first.")
+            row = known_batch(session, batch_id)
             if second_person and look(row.created_by) == look(who):
                 raise StoreError(
                     f"{who} proposed batch {batch_id} and may not sign it as well; let a second person sign, or set "
@@ -50,11 +44,11 @@ class SignStore:
             event = chain.append(session, "sign", who=who, batch_id=batch_id, body={**body, "decisions": digest})
             return event, digest
 
-        return cast(tuple[chain.Event, str], self._act(who, "approver", work))
+        return self._act(who, "approver", work)
 
     def events(self, batch_id: str | None = None) -> list[chain.Event]:
         """The audit log, of one batch or whole, oldest first."""
-        return cast(list[chain.Event], self._read(lambda session: chain.events(session, batch_id)))
+        return self._read(lambda session: chain.events(session, batch_id))
 
     def check_log(self, batch_id: str) -> list[str]:
         """What in the store does not agree with the audit log, in words; empty where all of it does."""
@@ -63,7 +57,7 @@ class SignStore:
     def log_report(self, batch_id: str) -> LogReport:
         """Everything in the store about a batch against the audit log, and its end against the head kept here."""
         known = anchor.remembered()
-        return cast(LogReport, self._read(lambda session: check(session, batch_id, place=self.place, known=known)))
+        return self._read(lambda session: check(session, batch_id, place=self.place, known=known))
 
     def keep_head(self) -> None:
         """Remember the newest head of the log on this machine, as every act does."""
@@ -73,7 +67,7 @@ class SignStore:
             session.info[anchor.APPENDED] = last
             return anchor.head_of(session, self.place)
 
-        anchor.keep(cast("anchor.Head | None", self._read(work)))
+        anchor.keep(self._read(work))
 
     def decided(self, batch_id: str) -> tuple[dict[str, str], str]:
         """What holds for every pair that was ever decided (pair_id -> word), and the digest over it: of one moment."""
@@ -82,7 +76,7 @@ class SignStore:
             held = newest(session, batch_id)
             return {key: row.decision for key, row in held.items()}, digest_of(held)
 
-        return cast(tuple[dict[str, str], str], self._read(work))
+        return self._read(work)
 
     def set_role(self, name: str, role: str, *, who: str) -> None:
         """Give a person a role, or take it away (`none`); takes an administrator once anybody is named."""
@@ -95,12 +89,12 @@ class SignStore:
 
     def people(self) -> dict[str, str]:
         """name -> role; empty in single-user mode."""
-        return cast(dict[str, str], self._read(roles.people))
+        return self._read(roles.people)
 
     def require(self, who: str, role: roles.Role) -> str:
         """The name under which `who` acts. Raises StoreError unless that person has the role, or a higher one."""
-        return cast(str, self._read(lambda session: roles.require(session, who, role)))
+        return self._read(lambda session: roles.require(session, who, role))
 
     def may(self, who: str, role: roles.Role) -> bool:
         """Whether `who` has the role, or a higher one."""
-        return cast(bool, self._read(lambda session: roles.may(session, who, role)))
+        return self._read(lambda session: roles.may(session, who, role))

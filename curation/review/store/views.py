@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import Any
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from curation.errors import StoreError
-from curation.review.store import roles
 from curation.review.store.records import as_json
 from curation.review.store.tables import ViewRow
+from curation.review.store.transactions import Transactions
 
 
-class ViewStore:
+class ViewStore(Transactions):
     """Methods of `Store` on saved views."""
-
-    _act: Callable[[str, roles.Role, Callable[[Session, str], Any]], Any]
-    _read: Callable[[Callable[[Session], Any]], Any]
 
     def save_view(self, name: str, wanted: Mapping[str, Any], *, who: str) -> None:
         """Keep a filter under a name, in place of an earlier one of this person's. Raises StoreError without a name."""
@@ -36,7 +33,7 @@ class ViewStore:
         """name -> filter of this person's views, by name."""
         query = select(ViewRow).where(ViewRow.who == who).order_by(ViewRow.name)
         found = self._read(lambda session: {row.name: dict(row.filter) for row in session.scalars(query)})
-        return cast(dict[str, dict[str, Any]], found)
+        return found
 
     def delete_view(self, name: str, *, who: str) -> bool:
         """Remove a view; whether there was one."""
@@ -45,4 +42,4 @@ class ViewStore:
             query = delete(ViewRow).where(ViewRow.who == who, ViewRow.name == name)
             return bool(session.connection().execute(query).rowcount)
 
-        return cast(bool, self._act(who, "reviewer", work))
+        return self._act(who, "reviewer", work)

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from curation.batch.folder import SIGNATURE, check_target, read_batch
+from curation.batch.folder import SIGNATURE, read_batch
+from curation.batch.writing import check_target
 from curation.errors import BatchError, ExportError, SignatureError, StoreError
 from curation.exchange.send import export_signed
 from curation.review.signing_key import KEY, private_key, public_hex
@@ -284,7 +285,6 @@ def test_roles_are_enforced_by_every_call_of_the_store(desk: Any) -> None:
         for call in (
             lambda who=who: store.decide(batch, pair, "flag", who=who),
             lambda who=who: store.decide_many(batch, [pair], "flag", who=who),
-            lambda who=who: store.undo(batch, who=who),
             lambda who=who: store.undo_action(batch, who=who),
             lambda who=who: store.record_labels(batch, [], file="x", sha256="", format="csv", counts={}, who=who),
             lambda who=who: store.record_export(
@@ -297,7 +297,7 @@ def test_roles_are_enforced_by_every_call_of_the_store(desk: Any) -> None:
                 call()
     assert store.decisions(batch)[pair].decision == "approve"
     store.decide(batch, pair, "flag", who="rey")
-    store.undo(batch, who="rey")
+    store.undo_action(batch, who="rey")
     with pytest.raises(StoreError, match="rey has the role reviewer and may not do this: it takes the role approver"):
         sign_batch(folder, who="rey", store=store)
     sign_batch(folder, who="app", store=store)

@@ -44,7 +44,7 @@ def done(desk: Any, tmp_path: Path) -> tuple[Path, Store]:
     }.items():
         store.set_role(name, role, who="root")
     store.decide(batch, key, "reject", who="bea", reason="unclear")
-    store.undo(batch, who="bea")
+    store.undo_action(batch, who="bea")
     export_batch(folder, to="csv", out=tmp_path / "preview.csv", who="bea", store=store)
     sign_batch(folder, who="cat", store=store)
     export_signed(folder, to="jsonl", out=tmp_path / "out.jsonl", who="cat", store=store)
