@@ -84,6 +84,9 @@ def test_the_model_answers_and_its_features_are_those_of_a_plain_pass(tmp_path: 
     import transformers
 
     out = tmp_path / "smollm2"
+    left = tmp_path / ".smollm2.abcdefgh"  # of a run that was killed
+    left.mkdir()
+    (left / "weights.gguf").write_bytes(b"half")
     told = _made(out, capfd)
     assert told["parameters"] == 134_515_008
     assert "Paris" in told["answer"]
