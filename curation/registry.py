@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import import_module
-from typing import Generic, Protocol, TypeVar
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
 
 from curation.errors import CurationError
 
@@ -21,6 +23,7 @@ class Plug(Protocol):
 
 
 T = TypeVar("T", bound=Plug)
+_FOUND: dict[str, Any] = {}  # package -> name -> plug, of all registries of the package
 
 
 class Registry(Generic[T]):
@@ -34,7 +37,6 @@ class Registry(Generic[T]):
         self.package = package
         self.what = what
         self._error = error
-        self._found: dict[str, T] | None = None
 
     def __getitem__(self, name: str) -> T:
         """The plug of that name. Raises the registry's error, which lists the names there are."""
@@ -51,11 +53,22 @@ class Registry(Generic[T]):
         return iter(self._plugs().values())
 
     def names(self) -> tuple[str, ...]:
-        """Every name there is, by rank: what options, pages and documents offer."""
+        """Every name there is, by rank: what options, pages and documents offer.
+
+        Read from the sources where every `PLUG` says its name and rank outright, so that `--help` imports nothing.
+        """
+        if self.package not in _FOUND:
+            places = [_written(path) for folder in import_module(self.package).__path__ for path in _modules(folder)]
+            if None not in places:
+                return tuple(name for _, name in sorted(place for place in places if place))
         return tuple(self._plugs())
 
-    def _plugs(self) -> dict[str, T]:
-        if self._found is None:
+    def forget(self) -> None:
+        """Look for plugs anew at the next use."""
+        _FOUND.pop(self.package, None)
+
+    def _plugs(self) -> Mapping[str, T]:
+        if self.package not in _FOUND:
             package = import_module(self.package)
             modules = [
                 import_module(f"{self.package}.{each.name}")
@@ -66,5 +79,24 @@ class Registry(Generic[T]):
             found = {plug.name: plug for plug in sorted(plugs, key=lambda plug: (plug.rank, plug.name))}
             if len(found) < len(plugs):
                 raise RuntimeError(f"two modules of {self.package} offer a {self.what} of one name")
-            self._found = found
-        return self._found
+            _FOUND[self.package] = found
+        kept: Mapping[str, T] = _FOUND[self.package]
+        return kept
+
+
+def _modules(folder: str) -> list[Path]:
+    return sorted(path for path in Path(folder).glob("*.py") if path.stem != "__init__")
+
+
+def _written(path: Path) -> tuple[int, str] | tuple[()] | None:
+    """Rank and name of the `PLUG` that a module offers, as its source has them; nothing for a module without one.
+
+    None where they are not written out there.
+    """
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["PLUG"]:
+            given = node.value.keywords if isinstance(node.value, ast.Call) else []
+            said = {each.arg: each.value.value for each in given if isinstance(each.value, ast.Constant)}
+            rank, name = said.get("rank"), said.get("name")
+            return (rank, name) if isinstance(rank, int) and isinstance(name, str) else None
+    return ()

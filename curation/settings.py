@@ -111,6 +111,12 @@ class DesignSettings:
         told="0: the prior says the same of every direction; 1: each direction's prior is as large as what it matters; "
         "between: between. Above 0, a few dominating directions no longer set the prior of all.",
     )
+    criterion: str = setting(
+        "trace", group="prior", since="0.3.0", help="What the design minimises.",
+        choices=(Registry("curation.design.criteria", "criterion"),),
+        told="trace: every direction as much as the reference policy moves in it; determinant: all directions alike, "
+        "whatever the policy. Explanations of another criterion than the trace have no shares by direction.",
+    )
     fisher: str = setting(
         "auto", group="fisher", since="0.2.0", prepares=True, help="Policy of the Fisher matrix.",
         choices=(Registry("curation.representation.fisher", "Fisher kind"),),

@@ -29,7 +29,8 @@ pool.schema pool.readers.read pool.readers.base pool.files.storage pool.checks p
 representation.features_file representation.extract representation.space
 representation.fisher.base representation.fisher_matrix
 run.prepare run.solve run.results run.report batch.records batch.folder batch.information
-design.geometry design.criteria.base design.criteria.trace design.criteria.hedged design.criteria.determinant
+design.geometry design.criteria.base design.criteria.prior design.criteria.trace design.criteria.hedged
+design.criteria.determinant
 design.factors design.sets.feasible design.sets.limits design.result
 design.certificate design.solvers.newton design.solvers.frank_wolfe design.selection.sampling design.selection.swaps
 design.rules.base design.rules.compare design.selection.drawn

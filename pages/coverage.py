@@ -5,6 +5,7 @@ import streamlit as st
 
 from curation.charts.coverage import criterion_share, direction_coverage, overlap, spectrum
 from curation.insight.coverage import Coverage, coverage, direction_pairs
+from curation.insight.explain import UNDIVIDED
 from curation.run.results import Solved
 from pages._shared import header, open_pool, page_state, set_page_state, solved_key, solved_view
 from pages._store import guarded
@@ -59,11 +60,14 @@ st.caption(
 left, right = st.columns(2)
 with left:
     st.subheader("What is still open")
-    chart(criterion_share(measured), key="share_chart")
-    total, uniform_total = measured.batch_share.sum(), measured.uniform_share.sum()
-    st.caption(
-        f"Bars sum to the criterion: {total:.4g} for this batch, {uniform_total:.4g} for uniform. Lower is better."
-    )
+    if measured.batch_share is None or measured.uniform_share is None:
+        st.caption(UNDIVIDED)
+    else:
+        chart(criterion_share(measured), key="share_chart")
+        total, uniform_total = measured.batch_share.sum(), measured.uniform_share.sum()
+        st.caption(
+            f"Bars sum to the criterion: {total:.4g} for this batch, {uniform_total:.4g} for uniform. Lower is better."
+        )
 with right:
     st.subheader("Spectra")
     chart(spectrum(measured), key="spectrum_chart")

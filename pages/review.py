@@ -221,9 +221,10 @@ def figures(record: Record, batch: BatchFolder, blind: bool, version: int) -> No
     )
     both = [record["reference_probability_a"], record["reference_probability_b"]]
     shown = "–" if None in both else " / ".join(f"{p:.2f}" for p in (both if record["left"] == "a" else both[::-1]))
-    serves = ", ".join(f"{part['direction'] + 1} ({part['share']:.0%})" for part in record["directions"])
+    named = ", ".join(f"{part['direction'] + 1} ({part['share']:.0%})" for part in record["directions"])
+    serves = f" Serves Fisher directions {named}." if named else ""
     st.caption(
-        f"Reference probability (left / right) {shown}. Serves Fisher directions {serves}. Stratum {escaped(record['stratum'] or '(none)')}, prompt {escaped(record['prompt_id'])}, pair {record['pair_id']}, {record['copies']} label(s)."
+        f"Reference probability (left / right) {shown}.{serves} Stratum {escaped(record['stratum'] or '(none)')}, prompt {escaped(record['prompt_id'])}, pair {record['pair_id']}, {record['copies']} label(s)."
     )
     found = replacement_for(record, batch, blind=blind)
     if found is not None:

@@ -59,4 +59,20 @@ def test_nothing_is_imported_before_the_first_use(folder: tuple[str, Path]) -> N
     (package / "broken.py").write_text('raise ValueError("read too early")\n')
     plugs: Registry[Plug] = Registry(name, "plug")
     with pytest.raises(ValueError, match="read too early"):
-        plugs.names()
+        plugs["broken"]
+
+
+def test_names_that_stand_in_the_sources_are_read_without_an_import(folder: tuple[str, Path]) -> None:
+    name, package = folder
+    for rank, word in ((2, "second"), (1, "first")):
+        source = f'raise ValueError("read too early")\nPLUG = Kind(name="{word}", rank={rank}, make=print)\n'
+        (package / f"{word}.py").write_text(source)
+    (package / "shared.py").write_text("raise ValueError('read too early')\n")
+    assert Registry(name, "plug").names() == ("first", "second")
+
+
+@pytest.mark.parametrize(
+    "package", ["curation.design.criteria", "curation.representation.fisher", "curation.design.rules"]
+)
+def test_names_read_are_the_names_of_the_plugs(package: str) -> None:
+    assert Registry(package, "plug").names() == tuple(plug.name for plug in Registry(package, "plug"))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from curation.backtest.arena import Arena, half_of
 from curation.backtest.linear_dpo import Batches, fit_linear_dpo
 from curation.backtest.policy_value import sharpness_at_kl
-from curation.design.criteria.trace import Criterion
+from curation.design.criteria.base import Criterion
 from curation.design.result import Design
 from curation.design.sets.feasible import Feasible
 from curation.representation.fisher_matrix import fisher_matrix

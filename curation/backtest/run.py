@@ -24,7 +24,7 @@ from curation.backtest.policy_value import default_kl
 from curation.backtest.report import Report, joint_verdict, make_report
 from curation.backtest.split import Outcome, Plan, Rule, run_seed, stack, standard_rules
 from curation.batch.folder import read_batch
-from curation.design.criteria.trace import Criterion
+from curation.design.criteria.base import Criterion
 from curation.design.result import Design
 from curation.design.sets.feasible import Feasible
 from curation.pool.labels import Label, in_force

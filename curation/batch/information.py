@@ -4,14 +4,53 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from curation.batch.folder import (
-    BatchFolder,
-    read_information,
-)
+from curation.batch.folder import BatchFolder, SelectedPairs, read_information
+from curation.errors import BatchError
 from curation.pool.labels import Label
+
+if TYPE_CHECKING:
+    from curation.design.criteria.base import Criterion
+
+
+@dataclass(frozen=True)
+class Valued:
+    """A batch's pairs with the criterion it was solved for. labels: planned."""
+
+    criterion: Criterion
+    selected: SelectedPairs
+    labels: float
+
+    def value(self, copies: np.ndarray) -> float:
+        """f with `copies` (m,) labels on the pairs."""
+        import torch
+
+        z = torch.as_tensor(self.selected.sensitivities.copy())
+        return self.criterion.value(z.T @ (z * torch.as_tensor(copies / self.labels)[:, None]))
+
+
+def valued(batch: BatchFolder) -> Valued | None:
+    """What a batch's labels are valued by; None for a folder that does not hold its criterion. A manifest that names
+    none is of a time when there was the trace alone. Raises BatchError for one that is not here."""
+    stored = read_information(batch)
+    if stored is None:
+        return None
+    import torch
+
+    from curation.design.criteria.base import CRITERIA
+
+    name = batch.manifest["settings"].get("criterion", "trace")
+    if not isinstance(name, str) or name not in CRITERIA:
+        raise BatchError(
+            f"batch {batch.batch_id} was solved for criterion {name!r:.60}, and here are "
+            f"{', '.join(CRITERIA.names())}; open it with the version that made it."
+        )
+    fisher, prior = torch.as_tensor(stored[0]), torch.as_tensor(stored[1])
+    return Valued(CRITERIA[name].make(fisher, prior), stored[2], float(batch.manifest["labels"]))
 
 
 def _counted(labels: Sequence[Label]) -> Counter[str]:
@@ -30,24 +69,12 @@ def information_of(batch: BatchFolder, counts: Mapping[str, int]) -> dict[str, f
     counts: pair_id -> labels, of which up to the copies that were planned count. None for a batch folder that does not
     hold its criterion.
     """
-    from curation.design.criteria.base import cholesky
-
-    stored = read_information(batch)
-    if stored is None:
+    told = valued(batch)
+    if told is None:
         return None
-    import torch
-
-    fisher, prior, selected = torch.as_tensor(stored[0]), torch.as_tensor(stored[1]), stored[2]
-    n = float(batch.manifest["labels"])
-    got = np.array([counts.get(pair, 0) for pair in selected.pair_ids], dtype=float)
-    z = torch.as_tensor(selected.sensitivities.copy())
-
-    def value(weights: np.ndarray) -> float:
-        S = z.T @ (z * torch.as_tensor(weights / n)[:, None]) + prior
-        return float(torch.trace(torch.cholesky_solve(fisher, cholesky(S))))
-
-    copies = selected.copies.astype(float)
-    planned, realised = value(copies), value(np.minimum(got, copies))
+    got = np.array([counts.get(pair, 0) for pair in told.selected.pair_ids], dtype=float)
+    copies = told.selected.copies.astype(float)
+    planned, realised = told.value(copies), told.value(np.minimum(got, copies))
     return {
         "planned": planned,
         "realised": realised,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from curation.design.criteria.trace import Criterion
+    from curation.design.criteria.base import Criterion
     from curation.design.geometry import Geometry
     from curation.design.sets.feasible import Feasible
 

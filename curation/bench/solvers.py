@@ -17,7 +17,7 @@ import numpy as np
 from curation.bench.features import extraction_rows
 
 if TYPE_CHECKING:
-    from curation.design.criteria.trace import Criterion
+    from curation.design.criteria.base import Criterion
     from curation.design.geometry import Geometry
     from curation.design.result import Design
 from curation.bench.problems import QUICK, RIDGE, ROWS, Work, feasible_of, problem, timed

@@ -53,7 +53,8 @@ def direction_coverage(coverage: Coverage, *, chosen: int | None = None) -> go.F
 
 
 def criterion_share(coverage: Coverage) -> go.Figure:
-    """mu_k u_k' S^-1 u_k: what each direction still contributes to f, batch against uniform."""
+    """mu_k u_k' S^-1 u_k: what each direction still contributes to f, batch against uniform. Not to be drawn of a
+    criterion that does not divide so."""
     k = np.arange(1, len(coverage.mu) + 1)
     out = figure(x="Fisher direction k", y="Part of the criterion f", height=320)
     out.add_bar(x=k, y=coverage.uniform_share, name="uniform", marker_color=UNIFORM)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from curation.design.criteria.base import Objective
+from curation.design.criteria.base import Criterion
 from curation.design.sets.feasible import Feasible
 from curation.design.sets.linear import maximise
 from curation.design.sets.uniform import uniform_information
@@ -45,7 +45,7 @@ def lower_bound(objective: float, excess: float) -> float:
     return objective * objective / (objective + max(excess, 0.0))
 
 
-def certify(criterion: Objective, feasible: Feasible, weights: Tensor) -> Certificate:
+def certify(criterion: Criterion, feasible: Feasible, weights: Tensor) -> Certificate:
     """Certificate of a design measure (pairs,) by a full float64 pass of its own, trusting nothing of the solver."""
     geometry = feasible.geometry
     point = criterion.at(geometry.information(weights))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.design.criteria.trace import Criterion
+from curation.design.criteria.base import Criterion
 from curation.design.sets.feasible import Feasible
 from curation.design.solvers.newton import newton
 from curation.health.finding import Finding

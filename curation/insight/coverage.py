@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from curation.design.criteria.trace import Criterion
+from curation.design.criteria.base import Criterion
 from curation.design.geometry import Geometry
 from curation.design.sets.feasible import Feasible
 from curation.design.sets.linear import maximise
@@ -26,8 +26,9 @@ class Coverage:
     """Per Fisher direction k (falling eigenvalue): mu, coverage u' Sigma u and share mu u' S^-1 u, each (d,).
 
     batch, design, uniform: coverage. ceiling: the most any feasible design could give that direction alone (nan where
-    not computed). *_share: parts of f, summing to f. spectrum_*: eigenvalues of Sigma, falling. overlap: (d, d)
-    |v_j' u_k|^2 of the batch's eigenvectors v_j (rows) with Fisher's u_k (columns). prior: lambda s per direction.
+    not computed). *_share: parts of f, summing to f; None under a criterion that does not divide so. spectrum_*:
+    eigenvalues of Sigma, falling. overlap: (d, d) |v_j' u_k|^2 of the batch's eigenvectors v_j (rows) with Fisher's u_k
+    (columns). prior: lambda s per direction.
     unteachable: directions that matter more than average and that no feasible design lifts above the prior.
     """
 
@@ -36,9 +37,9 @@ class Coverage:
     design: np.ndarray
     uniform: np.ndarray
     ceiling: np.ndarray
-    batch_share: np.ndarray
-    design_share: np.ndarray
-    uniform_share: np.ndarray
+    batch_share: np.ndarray | None
+    design_share: np.ndarray | None
+    uniform_share: np.ndarray | None
     spectrum_batch: np.ndarray
     spectrum_design: np.ndarray
     spectrum_uniform: np.ndarray
@@ -52,11 +53,16 @@ class Coverage:
             return (
                 "Every direction that matters more than average can be lifted above the prior by some feasible design."
             )
-        weight = self.batch_share[self.unteachable].sum() / self.batch_share.sum()
+        held = ""
+        if self.batch_share is not None:
+            held = (
+                f"; they hold {self.batch_share[self.unteachable].sum() / self.batch_share.sum():.0%} of the batch's "
+                "criterion"
+            )
         return (
             f"{len(self.unteachable)} Fisher directions matter more than average, yet no feasible design says more "
-            f"about them per label than the ridge's prior ({self.prior:.3g}) assumes; they hold {weight:.0%} of "
-            "the batch's criterion. Under a heavy ridge this is expected: a lighter ridge, or more diverse candidates "
+            f"about them per label than the ridge's prior ({self.prior:.3g}) assumes{held}. Under a heavy ridge this "
+            "is expected: a lighter ridge, or more diverse candidates "
             "along them, would let labels teach them."
         )
 
@@ -78,9 +84,9 @@ def coverage(
         design=_along(basis, design_information),
         uniform=_along(basis, uniform),
         ceiling=ceiling,
-        batch_share=_share(criterion, basis, mu, batch_information),
-        design_share=_share(criterion, basis, mu, design_information),
-        uniform_share=_share(criterion, basis, mu, uniform),
+        batch_share=_shares(criterion, batch_information),
+        design_share=_shares(criterion, design_information),
+        uniform_share=_shares(criterion, uniform),
         spectrum_batch=batch_values.flip(0).clamp_min(0.0).cpu().numpy(),
         spectrum_design=_spectrum(design_information),
         spectrum_uniform=_spectrum(uniform),
@@ -95,11 +101,9 @@ def _along(basis: Tensor, information: Tensor) -> np.ndarray:
     return out
 
 
-def _share(criterion: Criterion, basis: Tensor, mu: np.ndarray, information: Tensor) -> np.ndarray:
-    factor = criterion.at(information).factor
-    half = torch.linalg.solve_triangular(factor, basis, upper=False)
-    out: np.ndarray = mu * half.square().sum(0).cpu().numpy()
-    return out
+def _shares(criterion: Criterion, information: Tensor) -> np.ndarray | None:
+    shares = criterion.at(information).shares()
+    return None if shares is None else np.asarray(shares.cpu().numpy())
 
 
 def _spectrum(information: Tensor) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from scipy.optimize import brentq
 from torch import Tensor
 
-from curation.design.criteria.trace import Criterion
+from curation.design.criteria.base import Criterion
 from curation.design.geometry import Geometry
 
 DRAWS = 6  # uniform batches of every size
@@ -52,27 +52,23 @@ def label_equivalent(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> LabelEquivalent:
-    """n' with T(n', uniform) = T(budget, batch), T(n, D) = tr(M (n Sigma_D + rho I)^-1), rho of the present design.
+    """n' with T(n', uniform) = T(budget, batch), T(n, D) = f at n Sigma_D and n times the present design's prior.
 
     batch_information: (d, d), labels counted 1 / budget each. Uniform: any admissible pair with equal chance. Drawn
     against drawn: T(n', uniform) is the mean over `draws` uniform batches, because under a light ridge a batch of fewer
     labels than dimensions stands far behind its own expectation. Past MOST_DRAWN labels, or past the pool's pairs, and
     with draws = 0, it is that of the expected Sigma, which large batches reach.
     """
-    target = criterion.value(batch_information) / budget
-    drawn = _drawn_equivalent(criterion, geometry, target, budget, draws, seed) if draws else None
+    scaled = criterion.under(budget)
+    target = float(criterion.value(batch_information) / budget**-criterion.degree)
+    drawn = _drawn_equivalent(scaled, geometry, target, draws, seed) if draws else None
     if drawn is not None:
         return LabelEquivalent(drawn, budget)
-    prior = criterion.prior * budget
-    factor = torch.linalg.cholesky(prior)
-    half = torch.linalg.solve_triangular(factor, geometry.uniform_information(), upper=False)
-    whitened = torch.linalg.solve_triangular(factor, half.T, upper=False)
-    values, vectors = torch.linalg.eigh((whitened + whitened.T) / 2)
-    root = torch.linalg.solve_triangular(factor, criterion.root, upper=False)
-    mass = (vectors.T @ root).square().sum(1)
+    uniform = geometry.uniform_information()
+    labels = scaled.along(torch.zeros_like(uniform), uniform).growing()
 
     def excess(log_labels: float) -> float:
-        return float((mass / (1 + math.exp(log_labels) * values.clamp_min(0.0))).sum()) - target
+        return labels.value(math.exp(log_labels)) - target
 
     low, high = math.log(1e-6), math.log(1e12)
     if excess(high) > 0:
@@ -82,9 +78,7 @@ def label_equivalent(
     return LabelEquivalent(math.exp(float(brentq(excess, low, high, xtol=1e-12))), budget)
 
 
-def _drawn_equivalent(
-    criterion: Criterion, geometry: Geometry, target: float, budget: float, draws: int, seed: int
-) -> float | None:
+def _drawn_equivalent(scaled: Criterion, geometry: Geometry, target: float, draws: int, seed: int) -> float | None:
     """Labels at which uniform batches reach T = target on average; None where that takes more than may be drawn.
 
     Every draw is one order of pairs whose beginnings are its batches, so that T falls with the labels.
@@ -92,11 +86,10 @@ def _drawn_equivalent(
     top = min(geometry.pairs, MOST_DRAWN)
     sizes = np.unique(np.geomspace(1, top, 48).round().astype(int))
     rng = np.random.default_rng([seed, 23])
-    scaled = replace(criterion, prior=criterion.prior * budget)
     mean = np.zeros(len(sizes))
     for _ in range(draws):
         order = torch.as_tensor(rng.choice(geometry.pairs, size=top, replace=False), device=geometry.device)
-        information = torch.zeros_like(criterion.prior)
+        information = torch.zeros_like(scaled.prior)
         for k, (start, stop) in enumerate(pairwise([0, *sizes.tolist()])):
             block = order[start:stop]
             information = information + geometry.information_of(block, torch.ones_like(block, dtype=information.dtype))

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from curation.design.criteria.base import cholesky
-from curation.design.criteria.trace import Criterion
+from curation.design.criteria.base import Criterion
 from curation.design.result import Design
 from curation.design.selection.tally import Tally
 from curation.design.sets.feasible import Feasible
@@ -18,11 +17,13 @@ from curation.design.sets.thresholds import multipliers_at
 from curation.design.sets.uniform import uniform_design
 
 NAMED = 3  # directions named for a pair
+UNDIVIDED = "This criterion does not divide over Fisher directions, so none is named."
 
 
 @dataclass(frozen=True)
 class Explanations:
-    """Figures of m pairs, each (m,) unless said; directions, shares: (m, 3).
+    """Figures of m pairs, each (m,) unless said; directions, shares: (m, 3), or (m, 0) under a criterion that does not
+    divide over directions.
 
     score: information over that of the design's average label. margin: over the pair's own threshold. leverage:
     z' S^-1 z of the batch, times the pair's factor. feature_distance: |z|, whatever the factor. drop_cost: rise of f
@@ -42,8 +43,10 @@ class Explanations:
 
     def rationale(self, m: int) -> str:
         """One sentence on the m-th pair, from its figures alone."""
-        share = float(self.shares[m, 0])
-        where = f"{share:.0%} of it about Fisher direction {int(self.directions[m, 0]) + 1}"
+        where, end = "", f" {UNDIVIDED}"
+        if self.shares.shape[1]:
+            where = f", {float(self.shares[m, 0]):.0%} of it about Fisher direction {int(self.directions[m, 0]) + 1}"
+            end = ""
         margin = float(self.margin[m])
         if not np.isfinite(margin):
             standing = "drawn though its weight is zero"
@@ -54,18 +57,15 @@ class Explanations:
         else:
             standing = f"{1 - margin:.0%} under the threshold, kept in only by chance or by a pin"
         return (
-            f"Carries {self.score[m]:.2f} times the information of the design's average label, {where}; {standing}; "
-            f"without it the criterion would be {self.drop_cost[m]:.2%} worse."
+            f"Carries {self.score[m]:.2f} times the information of the design's average label{where}; {standing}; "
+            f"without it the criterion would be {self.drop_cost[m]:.2%} worse.{end}"
         )
 
 
 def fisher_directions(criterion: Criterion) -> tuple[np.ndarray, np.ndarray]:
-    """Eigenvalues mu (d,), falling, and eigenvectors U (d, d) of M in columns, largest entry of each positive."""
-    values, vectors = torch.linalg.eigh(criterion.fisher)
-    values, vectors = values.flip(0).clamp_min(0.0), vectors.flip(1)
-    largest = vectors.abs().argmax(0)
-    signs = torch.sign(vectors[largest, torch.arange(len(values), device=vectors.device)])
-    return values.cpu().numpy(), (vectors * signs).cpu().numpy()
+    """Eigenvalues mu (d,) and eigenvectors U (d, d) of M, as `Criterion.directions`."""
+    values, vectors = criterion.directions
+    return values.cpu().numpy(), vectors.cpu().numpy()
 
 
 def scores(
@@ -86,20 +86,13 @@ def scores(
 def explain(
     criterion: Criterion, feasible: Feasible, design: Design, batch_information: Tensor, pairs: np.ndarray
 ) -> Explanations:
-    """Figures of pairs (m,): score and margin under the design, everything else under the batch's S (d, d)."""
+    """Figures of a batch's pairs (m,): score and margin under the design, all else under the batch's S (d, d)."""
     geometry = feasible.geometry
     pairs = np.asarray(pairs, dtype=np.int64)
     score, margin = scores(criterion, feasible, design, pairs)
     z = geometry.vectors(pairs)
     point = criterion.at(batch_information)
-    solved = torch.cholesky_solve(z.T, point.factor).T  # rows S^-1 z
-    leverage = (z * solved).sum(1)
-    mu, U = fisher_directions(criterion)
-    along = (solved @ torch.as_tensor(U, device=z.device)).square() * torch.as_tensor(mu, device=z.device)
-    q = along.sum(1)
-    top = along.topk(min(NAMED, along.shape[1]), dim=1)
-    shares = top.values / q.clamp_min(1e-300)[:, None]
-    missing = NAMED - shares.shape[1]
+    directions, shares = _named(point.parts(z), len(pairs))
     weights = design.weights[torch.as_tensor(pairs, device=z.device)].cpu().numpy()
     return Explanations(
         pairs=pairs,
@@ -107,36 +100,22 @@ def explain(
         inclusion=weights * feasible.labels,
         score=score,
         margin=margin,
-        leverage=leverage.cpu().numpy(),
-        drop_cost=(_drop(q, leverage, feasible.labels) / point.value).cpu().numpy(),
+        leverage=point.leverage(z).cpu().numpy(),
+        drop_cost=(-point.fall(z, feasible.labels, -1) / point.value).cpu().numpy(),
         feature_distance=geometry.differences(pairs).norm(dim=1).cpu().numpy(),
-        directions=np.pad(top.indices.cpu().numpy(), ((0, 0), (0, missing))),
-        shares=np.pad(shares.cpu().numpy(), ((0, 0), (0, missing))),
+        directions=directions,
+        shares=shares,
     )
 
 
-def _drop(q: Tensor, leverage: Tensor, n: float) -> Tensor:
-    """Rise of f when one label of a pair goes (Sherman-Morrison): (q/n) / (1 - l/n)."""
-    return (q / n) / (1 - leverage / n)
-
-
-def drop_price(
-    criterion: Criterion, batch_information: Tensor, vectors: Tensor, budget: float, *, copies: np.ndarray | None = None
-) -> float:
-    """Rise of f when a set of labels is dropped, as a fraction of f (Woodbury's block formula).
-
-    vectors: (m, d). copies: labels dropped of each, default one.
-    """
-    if not len(vectors):
-        return 0.0
-    labels = torch.ones(len(vectors), dtype=torch.float64) if copies is None else torch.as_tensor(copies)
-    V = vectors * (labels.to(vectors) / budget).sqrt()[:, None]
-    point = criterion.at(batch_information)
-    solved = torch.cholesky_solve(V.T, point.factor).T  # rows S^-1 v
-    inner = torch.eye(len(V), dtype=V.dtype, device=V.device) - solved @ V.T
-    across = solved @ criterion.root  # (m, k)
-    rise = torch.linalg.solve_triangular(cholesky(inner), across, upper=False).square().sum()
-    return float(rise) / point.value
+def _named(parts: Tensor | None, m: int) -> tuple[np.ndarray, np.ndarray]:
+    """The directions that most of m pairs' q = z' B z lies along, and its shares, (m, 3) each. parts: (m, d) of q."""
+    if parts is None:
+        return np.zeros((m, 0), dtype=np.int64), np.zeros((m, 0))
+    top = parts.topk(min(NAMED, parts.shape[1]), dim=1)
+    shares = top.values / parts.sum(1).clamp_min(1e-300)[:, None]
+    missing = ((0, 0), (0, NAMED - shares.shape[1]))
+    return np.pad(top.indices.cpu().numpy(), missing), np.pad(shares.cpu().numpy(), missing)
 
 
 @dataclass(frozen=True)
@@ -159,23 +138,20 @@ def best_replacement(
     copies: np.ndarray | None = None,
     closed: Sequence[int] = (),
 ) -> Replacement | None:
-    """The admissible pair with the largest (q/n) / (1 + l/n) once one label of `dropped` is gone, or None.
+    """The admissible pair by which f falls most once one label of `dropped` is gone, or None.
 
     Admissible: not in the batch, not excluded nor `closed` (pair numbers), and every constraint has room for it once
-    the pair is gone; of the dropped pair's own prompt where totals are fixed (balanced). One structured pass for q, one
-    for the leverage.
+    the pair is gone; of the dropped pair's own prompt where totals are fixed (balanced).
     """
     geometry, n = feasible.geometry, feasible.labels
     before = criterion.value(batch_information)
     z = geometry.vectors(np.array([dropped]))
-    information = batch_information - z.T @ z / n
-    point = criterion.at(information)
-    inverse_root = torch.linalg.cholesky(torch.cholesky_inverse(point.factor))
-    gain = (geometry.quadratic(point.root) / n) / (1 + geometry.quadratic(inverse_root) / n)
+    point = criterion.at(batch_information - z.T @ z / n)
     open_pairs = _admissible(feasible, batch_pairs, dropped, copies)
     open_pairs[torch.as_tensor(closed, dtype=torch.int64, device=open_pairs.device)] = False
     if not bool(open_pairs.any()):
         return None
+    gain = point.falls(geometry, n, open_pairs)
     best = int(gain.masked_fill(~open_pairs, -torch.inf).argmax())
     amount = float(gain[best])
     return Replacement(pair=best, gain=amount / before, net=(point.value - amount) / before - 1.0)

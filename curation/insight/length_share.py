@@ -25,7 +25,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from curation.design.criteria.trace import Criterion
+from curation.design.criteria.base import Criterion
 from curation.design.geometry import Geometry
 from curation.design.result import Design
 from curation.design.sets.feasible import Feasible

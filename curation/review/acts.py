@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curation.batch.folder import BatchFolder, read_information
-from curation.design.criteria.base import cholesky
+from curation.batch.folder import BatchFolder
+from curation.batch.information import Valued, valued
 from curation.errors import BatchError
 from curation.pool.limits import cost_parts
 from curation.pool.schema import Pool
@@ -123,19 +123,17 @@ class _Teller:
     def __init__(self, batch: BatchFolder, costs: Mapping[str, float] | None) -> None:
         self.costs = costs
         self.records = batch.records
-        self.n = float(batch.manifest["labels"])
-        self.stored = read_information(batch)
-        if self.stored is not None:
-            self.selected = self.stored[2]
-            values, vectors = np.linalg.eigh(self.stored[0])
+        self.told = valued(batch)
+        if self.told is not None:
+            values, vectors = np.linalg.eigh(self.told.criterion.fisher.numpy())
             self.basis = vectors[:, values > values.max() * 1e-12]
-            self.plan = self._along(self.selected.copies.astype(float))
+            self.prior = np.einsum("dk,de,ek->k", self.basis, self.told.criterion.prior.numpy(), self.basis)
+            self.plan = self._along(self.told, self.told.selected.copies.astype(float))
 
-    def _along(self, copies: np.ndarray) -> np.ndarray:
+    def _along(self, told: Valued, copies: np.ndarray) -> np.ndarray:
         """u'Su of every Fisher direction, prior included."""
-        assert self.stored is not None
-        along = np.square(self.selected.sensitivities @ self.basis).T @ (copies / self.n)
-        return np.asarray(along + np.einsum("dk,de,ek->k", self.basis, self.stored[1], self.basis))
+        along = np.square(told.selected.sensitivities @ self.basis).T @ (copies / told.labels)
+        return np.asarray(along + self.prior)
 
     def __call__(self, words: Mapping[str, str]) -> Kept:
         kept = [record for record in self.records if words.get(record["pair_id"]) != "reject"]
@@ -143,16 +141,12 @@ class _Teller:
         for record in kept:
             strata[record["stratum"] or "(none)"] += record["copies"]
         criterion = least = float("nan")
-        if self.stored is not None:
-            import torch
-
-            gone = np.array([words.get(key) == "reject" for key in self.selected.pair_ids])
-            copies = np.where(gone, 0.0, self.selected.copies.astype(float))
-            z = self.selected.sensitivities
-            S = torch.as_tensor(z.T @ (z * (copies / self.n)[:, None]) + self.stored[1])
-            fisher = torch.as_tensor(self.stored[0])
-            criterion = float(torch.trace(torch.cholesky_solve(fisher, cholesky(S))))
-            least = float((self._along(copies) / self.plan).min())
+        if self.told is not None:
+            selected = self.told.selected
+            gone = np.array([words.get(key) == "reject" for key in selected.pair_ids])
+            copies = np.where(gone, 0.0, selected.copies.astype(float))
+            criterion = self.told.value(copies)
+            least = float((self._along(self.told, copies) / self.plan).min())
         return Kept(
             pairs=len(kept),
             labels=sum(record["copies"] for record in kept),

@@ -15,7 +15,7 @@ from curation.pool.pair_lists import LocalPair
 from curation.settings import DesignSettings
 
 if TYPE_CHECKING:
-    from curation.design.criteria.trace import Criterion
+    from curation.design.criteria.base import Criterion
     from curation.design.sets.feasible import Feasible
     from curation.insight.learning_rule import Taught
     from curation.insight.length_share import LengthShare
@@ -147,7 +147,8 @@ def budget_frontier(
     pinned: Pinned = (),
     excluded: Sequence[LocalPair] = (),
 ) -> list[tuple[float, float, float]]:
-    """Information left to want at each budget: (budget, designed, uniform) values of T = f / n x planned n.
+    """Information left to want at each budget: (budget, designed, uniform) values of T, f of n S over that of the
+    planned n.
 
     The ridge's information stays that of `settings.budget`, so that budgets compare (docs/method.md section 8).
     overlap, pinned, excluded: as `solve`; the point at the present budget is the design that `solve` finds. Budgets
@@ -169,10 +170,10 @@ def budget_frontier(
         if budget == settings.budget:
             design = run_solver(criterion, present, settings)
         else:
-            scaled = replace(criterion, prior=criterion.prior * factor)
-            design = run_solver(scaled, feasible, replace(settings, tol=1e-3), start=last)
+            design = run_solver(criterion.under(factor), feasible, replace(settings, tol=1e-3), start=last)
         last = design.weights
-        rows.append((budget, design.certificate.objective * factor, design.certificate.uniform * factor))
+        per_label = factor**-criterion.degree
+        rows.append((budget, design.certificate.objective * per_label, design.certificate.uniform * per_label))
     return rows
 
 

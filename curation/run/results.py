@@ -14,7 +14,7 @@ from curation.settings import DesignSettings
 if TYPE_CHECKING:
     import torch
 
-    from curation.design.criteria.trace import Criterion
+    from curation.design.criteria.base import Criterion
     from curation.design.geometry import Geometry
     from curation.design.result import Design
     from curation.design.rules.compare import Baseline

@@ -17,7 +17,7 @@ from curation.settings import DesignSettings
 if TYPE_CHECKING:
     import torch
 
-    from curation.design.criteria.trace import Criterion
+    from curation.design.criteria.base import Criterion, Kind
     from curation.design.geometry import Geometry
     from curation.design.result import Design, Step
     from curation.design.selection.sampling import Batch
@@ -39,6 +39,13 @@ def pair_numbers(geometry: Geometry, pairs: Sequence[LocalPair]) -> list[int]:
     return numbers
 
 
+def criterion_kind(settings: DesignSettings) -> Kind:
+    """The criterion that the design minimises. Raises DesignError, with the names there are."""
+    from curation.design.criteria.base import CRITERIA
+
+    return CRITERIA[settings.criterion]
+
+
 def design_problem(
     prepared: Prepared,
     settings: DesignSettings,
@@ -51,11 +58,12 @@ def design_problem(
     """Criterion and feasible set of a run. overlap: part of the budget kept for repeats, outside the design.
     pinned: pairs held at the labels per pair, or pair -> the labels it is held at.
 
-    Where earlier outcomes have taught something, Fisher matrix and prior are theirs; the settings must be too.
+    Where earlier outcomes have taught something, Fisher matrix and prior are theirs; the settings must be too. Raises
+    DesignError where the criterion has no ear for that.
     """
     import torch
 
-    from curation.design.criteria.trace import make_criterion
+    from curation.design.criteria.prior import fisher_and_prior
     from curation.design.factors import pair_factor
     from curation.design.sets.make import make_feasible
 
@@ -63,6 +71,12 @@ def design_problem(
     bought = earlier.labelled if earlier is not None else ()
     taught = earlier.taught if earlier is not None else None
     known = taught or earlier
+    kind = criterion_kind(settings)
+    if taught is not None and not kind.taught:
+        raise DesignError(
+            f"the labels of earlier batches teach which directions matter, and criterion {kind.name!r} does not look at"
+            " that; use --no-learn, or criterion 'trace'."
+        )
     if taught is not None and taught.preference is not None:
         geometry = geometry.with_factor(pair_factor(geometry, theta=taught.preference))
     numbers = pair_numbers(geometry, list(pinned))
@@ -75,7 +89,7 @@ def design_problem(
         excluded=sorted({*pair_numbers(geometry, excluded), *pair_numbers(geometry, bought)}),
         limits=pool_limits(prepared.pool, geometry, settings),
     )
-    criterion = make_criterion(
+    fisher, prior = fisher_and_prior(
         prepared.geometry,
         torch.as_tensor(prepared.fisher if taught is None else taught.fisher),
         ridge=settings.ridge * (1.0 if taught is None else taught.ridge_share),
@@ -83,7 +97,7 @@ def design_problem(
         power=settings.prior_power,
         previous=None if known is None else torch.as_tensor(known.information / feasible.labels),
     )
-    return criterion, feasible
+    return kind.make(fisher, prior), feasible
 
 
 def run_solver(

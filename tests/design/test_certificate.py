@@ -12,7 +12,8 @@ import torch
 from scipy.optimize import minimize_scalar
 
 from curation.design.certificate import Certificate, certify, lower_bound
-from curation.design.criteria.trace import Criterion, make_criterion
+from curation.design.criteria.base import Criterion
+from curation.design.criteria.trace import make_criterion
 from curation.design.geometry import Geometry
 from curation.design.result import Design
 from curation.design.sets.feasible import Feasible

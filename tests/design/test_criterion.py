@@ -9,8 +9,8 @@ import pytest
 import scipy.linalg
 import torch
 
-from curation.design.criteria.base import matrix_root
-from curation.design.criteria.trace import Criterion, make_criterion
+from curation.design.criteria.base import Criterion, matrix_root
+from curation.design.criteria.trace import make_criterion
 from curation.design.geometry import Geometry
 from curation.design.sets.make import make_feasible
 from curation.design.solvers.newton import newton

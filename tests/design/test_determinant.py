@@ -16,12 +16,12 @@ from curation.design.sets.make import make_feasible
 from curation.design.solvers.frank_wolfe import frank_wolfe
 from curation.design.solvers.newton import newton
 from curation.errors import DesignError
-from tests.desk.builders import explicit_vectors, random_geometry
+from tests.desk.builders import explicit_vectors, random_fisher, random_geometry
 from tests.desk.derivatives import assert_derivatives
 
 
 def of(geometry: Geometry, ridge: float = 0.05) -> Determinant:
-    return Determinant(ridge * torch.eye(geometry.dim, dtype=torch.float64))
+    return Determinant(random_fisher(1, geometry.dim), ridge * torch.eye(geometry.dim, dtype=torch.float64))
 
 
 def explicit(criterion: Determinant, z: np.ndarray, w: np.ndarray) -> float:
@@ -72,7 +72,7 @@ def test_the_optimum_is_that_of_cvxpy(spread: Any) -> None:
 
 def test_without_a_prior_no_leverage_is_above_the_dimension() -> None:
     geometry = random_geometry(3, prompts=8, largest=5)
-    criterion = Determinant(1e-10 * torch.eye(geometry.dim, dtype=torch.float64))
+    criterion = of(geometry, 1e-10)
     feasible = make_feasible(geometry, budget=1, max_labels_per_pair=math.inf, spread="free")
     found = newton(criterion, feasible, tol=1e-10)
     S = geometry.information(found.weights).numpy()
@@ -89,6 +89,4 @@ def test_frank_wolfe_takes_it_too_and_a_singular_matrix_is_refused() -> None:
     slow = frank_wolfe(of(geometry), feasible, tol=1e-2, max_passes=3000).certificate
     assert best.objective <= slow.objective <= best.objective * 1.02
     with pytest.raises(DesignError, match="singular"):
-        Determinant(torch.zeros(geometry.dim, geometry.dim, dtype=torch.float64)).value(
-            torch.zeros(geometry.dim, geometry.dim, dtype=torch.float64)
-        )
+        of(geometry, 0.0).value(torch.zeros(geometry.dim, geometry.dim, dtype=torch.float64))

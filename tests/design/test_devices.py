@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from curation.design.certificate import certify
+from curation.design.criteria.determinant import Determinant
 from curation.design.criteria.hedged import Hedged
 from curation.design.criteria.trace import make_criterion
 from curation.design.rules.compare import baselines
@@ -26,7 +27,7 @@ from curation.design.solvers.frank_wolfe import frank_wolfe
 from curation.design.solvers.newton import newton
 from curation.insight.coverage import coverage, direction_pairs
 from curation.insight.efficiency import label_equivalent
-from curation.insight.explain import best_replacement, drop_price, explain
+from curation.insight.explain import best_replacement, explain
 from tests.desk.builders import random_fisher
 from tests.desk.device_cases import BUDGET, DIM, PROMPTS, SIZE, geometry_on, problem
 from tests.desk.pretend_device import DEVICE, NAME, Away, DeviceError, pretended
@@ -124,13 +125,16 @@ def test_baselines_explanations_and_what_the_pages_show_stay_on_their_device(
     assert here[3] == there[3]
 
 
-def test_hedged_designs_and_price_of_a_pair_stay_on_their_device() -> None:
+def test_hedged_designs_and_baits_batches_stay_on_their_device() -> None:
     def work(device: str) -> Any:
         criterion, feasible = problem(device, "capped", 1.0, "plain")
         other = make_criterion(feasible.geometry, random_fisher(3, DIM), ridge=0.3)
+        mixed = Hedged(Hedged(criterion, other), Determinant(other.fisher, other.prior))
+        drawn = exact(mixed, feasible, newton(mixed, feasible, tol=1e-3).weights)
+        information = batch_information(feasible, drawn)
+        best_replacement(mixed, feasible, information, drawn.pairs, int(drawn.pairs[-1]), copies=drawn.copies)
+        label_equivalent(mixed, feasible.geometry, information, BUDGET, draws=0)
         design = newton(Hedged(criterion, other), feasible, tol=1e-3)
-        drawn = sample(feasible, design.weights, seed=0)
-        drop_price(criterion, batch_information(feasible, drawn), feasible.geometry.vectors(drawn.pairs[:3]), BUDGET)
         forward_backward(*problem(device, "free", 1.0, "plain", pins=False))
         return design
 

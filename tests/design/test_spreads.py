@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from curation.design.criteria.trace import Criterion, make_criterion
+from curation.design.criteria.base import Criterion
+from curation.design.criteria.trace import make_criterion
 from curation.design.geometry import Geometry
 from curation.design.selection.sampling import paper, sample
 from curation.design.selection.swaps import exact

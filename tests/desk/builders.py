@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from scipy.optimize import linprog
 
-from curation.design.criteria.trace import Criterion, make_criterion
+from curation.design.criteria.base import Criterion
+from curation.design.criteria.trace import make_criterion
 from curation.design.geometry import Geometry
 from curation.design.sets.feasible import Feasible
 from curation.design.sets.make import make_feasible

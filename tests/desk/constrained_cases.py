@@ -12,7 +12,8 @@ import torch
 from scipy.optimize import Bounds as Box
 from scipy.optimize import LinearConstraint, linprog, milp
 
-from curation.design.criteria.trace import Criterion, make_criterion
+from curation.design.criteria.base import Criterion
+from curation.design.criteria.trace import make_criterion
 from curation.design.geometry import Geometry
 from curation.design.sets.feasible import Feasible
 from curation.design.sets.limits import Limits, MeanLimit

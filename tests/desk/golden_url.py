@@ -12,7 +12,7 @@ APP = Path(__file__).resolve().parents[2] / "app.py"
 # Every key, at a value that is not its default; files are named too, which the Pool page does not open.
 ALL = {
     "budget": "17", "ridge": "0.1234567", "ridge_kind": "absolute", "prior_power": "0.25", "dim": "48", "normalize": "0",
-    "pca": "raw", "length": "0", "fisher": "empirical", "temperature": "0.3333333333333333", "per_token": "0",
+    "pca": "raw", "length": "0", "criterion": "determinant", "fisher": "empirical", "temperature": "0.3333333333333333", "per_token": "0",
     "spread": "balanced", "max_labels": "2", "per_prompt": "3", "quotas": "a=1..5;b=..9", "generator_share": "0.7",
     "max_length_difference": "0.30000001", "cost": "characters", "overlap": "0.123456789", "select": "exact",
     "seed": "11", "pins": "pins.csv", "exclude": "gone.csv", "batch": "0123456789abcdef", "pair": "fedcba9876543210",

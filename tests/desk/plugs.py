@@ -30,11 +30,11 @@ def added(registry: Registry[Any], folder: Path) -> Iterator[None]:
     package = import_module(registry.package)
     names = [path.stem for path in folder.glob("*.py")]
     with mock.patch.object(package, "__path__", [*package.__path__, str(folder)]):
-        registry._found = None
+        registry.forget()
         try:
             yield
         finally:
-            registry._found = None
+            registry.forget()
             for name in names:
                 sys.modules.pop(f"{registry.package}.{name}", None)
                 vars(package).pop(name, None)

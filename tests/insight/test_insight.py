@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from curation.design.criteria.trace import Criterion, make_criterion
+from curation.design.criteria.base import Criterion
+from curation.design.criteria.trace import make_criterion
 from curation.design.geometry import Geometry
 from curation.design.selection.drawn import batch_information
 from curation.design.selection.sampling import Batch, sample
@@ -17,7 +18,7 @@ from curation.design.solvers.newton import newton
 from curation.insight.concentration import concentration, share_by
 from curation.insight.coverage import coverage, direction_pairs
 from curation.insight.efficiency import label_equivalent
-from curation.insight.explain import best_replacement, drop_price, explain, fisher_directions
+from curation.insight.explain import best_replacement, explain, fisher_directions
 from curation.insight.luck import repeated_draws
 from curation.insight.projection import mirror_distance, project_pairs, sample_pairs
 from curation.insight.text_diff import sentence_diff, similarity
@@ -62,19 +63,6 @@ def test_price_of_dropping_equals_recomputing_without_the_pair(case):
     whole = case.criterion.value(case.information)
     for m, pair in enumerate(case.batch.pairs.tolist()):
         assert told.drop_cost[m] == pytest.approx(case.without(pair) / whole - 1, rel=1e-9)
-
-
-def test_price_of_dropping_a_set_equals_recomputing(case):
-    whole, half = case.criterion.value(case.information), len(case.batch.pairs) // 2
-    kept = Batch(case.batch.pairs[half:], case.batch.copies[half:], None)
-    price = drop_price(
-        case.criterion,
-        case.information,
-        case.geometry.vectors(case.batch.pairs[:half]),
-        case.feasible.budget,
-        copies=case.batch.copies[:half],
-    )
-    assert price == pytest.approx(case.value(kept) / whole - 1, rel=1e-9)
 
 
 def test_best_replacement_beats_every_other_admissible_pair(case):

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from scipy.special import expit
 
 from curation.batch.folder import read_batch
 from curation.batch.presentation import decode_side, sheet_original
 from curation.batch.records import solved_identity
 from curation.cli.app import main
+from curation.declared import setting
 from curation.errors import DesignError
 from curation.exchange.receive import import_labels
 from curation.exchange.send import export_batch
@@ -31,6 +34,13 @@ from curation.settings import DesignSettings, SpaceSettings
 SPACE = SpaceSettings(dim=12, length=False)
 HEAVY = Bets(ridges=((-1.0, 30.0), (-0.5, 10.0)))
 SETTINGS = DesignSettings(budget=180, ridge=0.1, prior_power=0.0, spread="capped", tol=1e-3)
+
+
+@dataclass(frozen=True)
+class Determined(DesignSettings):
+    """Settings of another criterion."""
+
+    criterion: str = setting("determinant", help="What the design minimises.", group="solving", since="0.3.0")
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +168,11 @@ def test_without_learning_the_criterion_is_ridge_and_plain_information(world: di
     expected = 4 * expit(eta) * expit(-eta)
     factor = factored.feasible.geometry.factor[factored.batch.pairs].numpy()
     np.testing.assert_allclose(factor, expected, rtol=1e-6)
+    other = Determined(**vars(rest))
+    bought = solve(prepared, other, earlier=earlier, with_baselines=False)
+    assert torch.equal(bought.criterion.prior, plain.criterion.prior)
+    with pytest.raises(DesignError, match="'determinant' does not look at that; use --no-learn, or criterion 'trace'"):
+        solve(prepared, other, earlier=taught, with_baselines=False)
     kept = learn_from(earlier, prepared, rest, bets=HEAVY, keep=("ridge",))
     assert "ridge" not in kept.taught.next.changes
 

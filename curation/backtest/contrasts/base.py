@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from curation.backtest.arena import Arena, BacktestError
-from curation.design.criteria.trace import Criterion
+from curation.design.criteria.base import Criterion
 from curation.registry import Registry
 from curation.run.results import Prepared
 

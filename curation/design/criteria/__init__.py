@@ -1,1 +1,1 @@
-"""Criteria, one file each: all of the shape of `base.Objective`, solved and certified alike."""
+"""Criteria, one file each: all of the shape of `base.Criterion`, solved, drawn, explained and certified alike."""

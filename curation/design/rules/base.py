@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from curation.design.criteria.trace import Criterion
+from curation.design.criteria.base import Criterion
 from curation.design.selection.sampling import Batch, sample
 from curation.design.sets.feasible import Feasible
 from curation.errors import DesignError

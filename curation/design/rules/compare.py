@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curation.design.criteria.trace import Criterion
+from curation.design.criteria.base import Criterion
 from curation.design.rules.base import RULES, Problem, Rule
 from curation.design.selection.drawn import realised
 from curation.design.sets.feasible import Feasible

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from curation.design.criteria.trace import Criterion
+from curation.design.criteria.base import Criterion
 from curation.design.geometry import Geometry
 from curation.design.rules.base import OneByOne, Problem
 from curation.design.rules.one_by_one import Picked, sequential

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from curation.design.criteria.trace import Criterion
+from curation.design.criteria.base import Criterion
 from curation.design.geometry import Geometry
 from curation.design.rules.base import OneByOne, Problem
 from curation.design.rules.one_by_one import Picked, sequential

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from curation.design.criteria.trace import Criterion
+from curation.design.criteria.base import Criterion
 from curation.design.geometry import Geometry
 from curation.design.selection.sampling import Batch, sample
 from curation.design.selection.tally import Tally

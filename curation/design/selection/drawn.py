@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from curation.design.criteria.base import Objective
+from curation.design.criteria.base import Criterion
 from curation.design.selection.sampling import Batch
 from curation.design.sets.feasible import Feasible
 
 
-def realised(criterion: Objective, feasible: Feasible, batch: Batch) -> float:
+def realised(criterion: Criterion, feasible: Feasible, batch: Batch) -> float:
     """f of a drawn batch: every label counts 1 / n, n the planned budget."""
     return criterion.value(batch_information(feasible, batch))
 

@@ -1,8 +1,8 @@
-"""`exact`: a whole batch by rounding the design and exchanging pairs (Fedorov 1972), with rank-two formulas.
+"""`exact`: a whole batch by rounding the design and exchanging pairs (Fedorov 1972), under any criterion.
 
-Every swap of a pair of the batch for a candidate is priced exactly from two Gram matrices; the best of each pair are
-made in turn, each checked again before it is made, until no swap lowers f. Draws that serve as starts have fixed
-seeds: the same design gives the same batch. (Dropping a share of the labels and descending again, 40 times, won 0.5 %
+Every swap of a pair of the batch for a candidate is priced exactly; the best of each pair are made in turn, each
+checked again before it is made, until no swap lowers f. Draws that serve as starts have fixed seeds: the same design
+gives the same batch. (Dropping a share of the labels and descending again, 40 times, won 0.5 %
 of f on generator G with 175 labels and cost seven times the time: left out.)
 """
 
@@ -12,19 +12,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from curation.design.criteria.trace import Criterion
+from curation.design.criteria.base import Criterion, Moving
 from curation.design.selection.sampling import Batch, sample
 from curation.design.selection.tally import SLACK, Tally
 from curation.design.sets.feasible import Feasible
 from curation.errors import DesignError
 
 CANDIDATES = 3000  # pairs that may enter, the batch's own beside
+FEW = 300  # the same where f must be evaluated for every exchange
 SECOND_START = 1000  # labels up to which a drawn batch is improved too (up to 50: eight), and the best is kept
 BLOCK_ENTRIES = 4_000_000  # swaps priced at once
 
 
 class _State:
-    """A batch in the making with S^-1 and B of it."""
+    """A batch in the making and f at it."""
+
+    point: Moving
 
     def __init__(self, criterion: Criterion, feasible: Feasible, tally: Tally) -> None:
         self.criterion, self.feasible, self.tally = criterion, feasible, tally
@@ -32,23 +35,15 @@ class _State:
         self.refresh()
 
     def refresh(self) -> None:
-        """Everything anew from the copies, so that rank-one updates do not drift."""
+        """Everything anew from the copies, so that updates do not drift."""
         geometry = self.feasible.geometry
         pairs = torch.as_tensor(list(self.tally.copies), dtype=torch.int64, device=geometry.device)
         counts = torch.as_tensor(list(self.tally.copies.values()), dtype=torch.float64, device=geometry.device)
-        point = self.criterion.at(geometry.information_of(pairs, counts / self.n))
-        self.value, self.root = point.value, point.root
-        self.inverse = torch.cholesky_inverse(point.factor)
-        self.B = point.B
+        self.point = self.criterion.at(geometry.information_of(pairs, counts / self.n)).moving()
 
-    def change(self, z: Tensor, sign: float) -> None:
-        """Add (sign 1) or drop (-1) one label with vector z (d,)."""
-        s, t = self.inverse @ z, self.B @ z
-        scale = self.n + sign * float(z @ s)
-        self.value -= sign * float(z @ t) / scale
-        inner = float(z @ t) / scale**2
-        self.B = self.B - sign * (torch.outer(s, t) + torch.outer(t, s)) / scale + inner * torch.outer(s, s)
-        self.inverse = self.inverse - sign * torch.outer(s, s) / scale
+    def change(self, z: Tensor, labels: int) -> None:
+        """Add (1) or drop (-1) one label with vector z (d,)."""
+        self.point = self.point.after(z, self.n, labels)
 
 
 def exact(criterion: Criterion, feasible: Feasible, weights: Tensor) -> Batch:
@@ -63,7 +58,7 @@ def exact(criterion: Criterion, feasible: Feasible, weights: Tensor) -> Batch:
     starts += [_drawn(feasible, weights, seed) for seed in range(drawn)]
     for tally in starts:
         state = _State(criterion, feasible, tally)
-        candidates = _Candidates(criterion, feasible, weights)
+        candidates = _Candidates(feasible, weights, CANDIDATES if criterion.quick else FEW)
         if tally.too_far > SLACK:
             candidates.renew(state)
             if not _mended(state, candidates):
@@ -74,7 +69,7 @@ def exact(criterion: Criterion, feasible: Feasible, weights: Tensor) -> Batch:
             _descend(state, candidates)
         _fill(state, candidates)
         state.refresh()
-        if best is None or state.value < best.value * (1 - 1e-12):
+        if best is None or state.point.value < best.point.value * (1 - 1e-12):
             best = state
     if best is None:
         names = " and ".join(limit.name for limit in feasible.limits.means)
@@ -132,31 +127,22 @@ def _drawn(feasible: Feasible, weights: Tensor, seed: int) -> Tally:
 class _Candidates:
     """The pairs that may enter, with their vectors; renewed from a pass over the whole pool."""
 
-    def __init__(self, criterion: Criterion, feasible: Feasible, weights: Tensor) -> None:
-        self.criterion, self.feasible = criterion, feasible
+    def __init__(self, feasible: Feasible, weights: Tensor, most: int) -> None:
+        self.feasible, self.most = feasible, most
         support = weights.nonzero().squeeze(1)
-        top = weights[support].topk(min(CANDIDATES, len(support))).indices
+        top = weights[support].topk(min(most, len(support))).indices
         self.support = support[top].cpu().numpy()
         self.pairs = np.zeros(0, dtype=np.int64)
 
     def renew(self, state: _State) -> None:
         """The design's pairs, the batch's, and those of the pool with the largest gain at the present batch."""
-        geometry, n = self.feasible.geometry, self.feasible.labels
-        leverage = geometry.quadratic(torch.linalg.cholesky(state.inverse))
-        gain = geometry.quadratic(state.root) / (n + leverage)
+        geometry = self.feasible.geometry
+        gain = state.point.falls(geometry, state.n)
         gain = gain.masked_fill(self.feasible.blocked, -torch.inf)
-        best = gain.topk(min(CANDIDATES, geometry.pairs)).indices.cpu().numpy()
+        best = gain.topk(min(self.most, geometry.pairs)).indices.cpu().numpy()
         chosen = np.unique(np.concatenate([self.support, best, np.array(list(state.tally.copies), dtype=np.int64)]))
         self.pairs = chosen
         self.vectors = geometry.vectors(chosen)
-
-
-def _gains(state: _State, candidates: _Candidates) -> Tensor:
-    """(c,) fall of f when one label of each candidate is added."""
-    Z = candidates.vectors
-    q = ((Z @ state.B) * Z).sum(1)
-    leverage = ((Z @ state.inverse) * Z).sum(1)
-    return q / (state.n + leverage)
 
 
 def _mended(state: _State, candidates: _Candidates) -> bool:
@@ -170,8 +156,8 @@ def _mended(state: _State, candidates: _Candidates) -> bool:
         over = tally.worst_over
         batch = np.array(sorted(tally.copies), dtype=np.int64)
         V, Z = geometry.vectors(batch), candidates.vectors
-        lose = ((V @ state.B) * V).sum(1) / (state.n - ((V @ state.inverse) * V).sum(1)).clamp_min(1e-9 * state.n)
-        cost = (lose[:, None] - _gains(state, candidates)[None, :]).cpu().numpy()
+        lose = -state.point.fall(V, state.n, -1)
+        cost = (lose[:, None] - state.point.fall(Z, state.n)[None, :]).cpu().numpy()
         mend = np.minimum(over[batch][:, None] - over[candidates.pairs][None, :], tally.too_far)
         allowed = tally.swaps(batch, candidates.pairs) & (mend > 1e-12)
         if not allowed.any():
@@ -184,8 +170,8 @@ def _mended(state: _State, candidates: _Candidates) -> bool:
             continue
         price = np.where(allowed, np.where(cost > 0, cost / np.where(allowed, mend, 1.0), cost * mend), np.inf)
         e, f = np.unravel_index(int(price.argmin()), price.shape)
-        state.change(Z[int(f)], 1.0)
-        state.change(V[int(e)], -1.0)
+        state.change(Z[int(f)], 1)
+        state.change(V[int(e)], -1)
         tally.add(int(batch[e]), -1)
         tally.add(int(candidates.pairs[f]))
     return True
@@ -204,22 +190,22 @@ def _fill(state: _State, candidates: _Candidates) -> None:
             if not len(found):
                 return
             geometry = state.feasible.geometry
-            extra = found[geometry.quadratic(state.root)[found].topk(min(CANDIDATES, len(found))).indices]
+            extra = found[geometry.quadratic(state.point.root)[found].topk(min(CANDIDATES, len(found))).indices]
             candidates.pairs = np.unique(np.concatenate([candidates.pairs, extra.cpu().numpy()]))
             candidates.vectors = geometry.vectors(candidates.pairs)
             continue
-        gains = _gains(state, candidates).cpu().numpy() / tally.cost_of(candidates.pairs)
+        gains = state.point.fall(candidates.vectors, state.n).cpu().numpy() / tally.cost_of(candidates.pairs)
         best = int(np.where(room, gains, -np.inf).argmax())
         tally.add(int(candidates.pairs[best]))
-        state.change(candidates.vectors[best], 1.0)
+        state.change(candidates.vectors[best], 1)
 
 
 def _descend(state: _State, candidates: _Candidates, *, sweeps: int = 60) -> None:
     """Exchange until no swap lowers f."""
     for _ in range(sweeps):
         state.refresh()
-        before = state.value
-        if not _sweep(state, candidates) or state.value > before * (1 - 1e-9):
+        before = state.point.value
+        if not _sweep(state, candidates) or state.point.value > before * (1 - 1e-9):
             return
 
 
@@ -229,32 +215,17 @@ def _sweep(state: _State, candidates: _Candidates) -> int:
     batch = np.array(sorted(tally.copies), dtype=np.int64)
     Z = candidates.vectors
     V = state.feasible.geometry.vectors(batch)
-    over_f = ((Z @ state.inverse) * Z).sum(1) + n
-    q_f = ((Z @ state.B) * Z).sum(1)
     step = max(1, BLOCK_ENTRIES // max(len(Z), 1))
     gains, partners = [], []
     for at in range(0, len(batch), step):
-        E = V[at : at + step]
-        SE, BE = E @ state.inverse, E @ state.B
-        under = n - (SE * E).sum(1)
-        q_e = (BE * E).sum(1)
-        X = SE @ Z.T
-        top = (
-            (BE @ Z.T)
-            .mul_(X)
-            .mul_(2)
-            .addcmul_(under[:, None], q_f[None, :])
-            .addcmul_(q_e[:, None], over_f[None, :], value=-1)
-        )
-        fall = top.div_(X.square_().addcmul_(under[:, None], over_f[None, :]))
-        allowed = tally.swaps(batch[at : at + step], candidates.pairs)
-        fall.masked_fill_(~torch.as_tensor(allowed, device=fall.device), -torch.inf)
+        allowed = torch.as_tensor(tally.swaps(batch[at : at + step], candidates.pairs), device=Z.device)
+        fall = state.point.swap(V[at : at + step], Z, n, allowed).masked_fill_(~allowed, -torch.inf)
         best = fall.max(1)
         gains.append(best.values)
         partners.append(best.indices)
     gain, partner = torch.cat(gains).cpu().numpy(), torch.cat(partners).cpu().numpy()
     made = 0
-    floor = max(1e-10 * state.value, 0.05 * float(gain.max(initial=0.0)))
+    floor = max(1e-10 * state.point.value, 0.05 * float(gain.max(initial=0.0)))
     for at in np.argsort(-gain):
         if gain[at] <= floor:
             break
@@ -262,19 +233,11 @@ def _sweep(state: _State, candidates: _Candidates) -> int:
         if not tally.swaps(np.array([e]), np.array([f]))[0, 0] or e not in tally.copies:
             continue
         z_e, z_f = V[at], Z[partner[at]]
-        if _fall(state, z_e, z_f) <= 0.3 * gain[at]:
+        if float(state.point.swap(z_e[None], z_f[None], n)[0, 0]) <= 0.3 * gain[at]:
             continue
-        state.change(z_f, 1.0)
-        state.change(z_e, -1.0)
+        state.change(z_f, 1)
+        state.change(z_e, -1)
         tally.add(e, -1)
         tally.add(f)
         made += 1
     return made
-
-
-def _fall(state: _State, z_e: Tensor, z_f: Tensor) -> float:
-    """Fall of f when a label of e becomes one of f, exactly, at the present batch."""
-    W = torch.stack([z_e, z_f])
-    L, Q = W @ state.inverse @ W.T, W @ state.B @ W.T
-    under, over = state.n - L[0, 0], state.n + L[1, 1]
-    return float((under * Q[1, 1] - over * Q[0, 0] + 2 * L[0, 1] * Q[0, 1]) / (under * over + L[0, 1] ** 2))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from curation.design.certificate import Certificate, certify, lower_bound
-from curation.design.criteria.base import Objective
+from curation.design.criteria.base import Criterion
 from curation.design.programs.quadratic import Polytope, solve_quadratic
 from curation.design.result import Design, Progress, Step
 from curation.design.sets.feasible import Feasible
@@ -17,7 +17,7 @@ from curation.design.sets.uniform import uniform_design, uniform_information
 
 
 def frank_wolfe(
-    criterion: Objective,
+    criterion: Criterion,
     feasible: Feasible,
     *,
     tol: float = 1e-4,
@@ -60,7 +60,7 @@ def frank_wolfe(
     return Design(weights, final, len(trace) + 1, "frank-wolfe", stopped, tuple(trace))
 
 
-def _line_search(criterion: Objective, information: Tensor, direction: Tensor) -> float:
+def _line_search(criterion: Criterion, information: Tensor, direction: Tensor) -> float:
     """Exact step in [0, 1], where the slope crosses zero."""
     line = criterion.along(information, direction)
     low, high = 0.0, 1.0
@@ -74,7 +74,7 @@ def _line_search(criterion: Objective, information: Tensor, direction: Tensor) -
 
 
 def corrective_start(
-    criterion: Objective, feasible: Feasible, *, vertices: int, tol: float = 0.0
+    criterion: Criterion, feasible: Feasible, *, vertices: int, tol: float = 0.0
 ) -> tuple[Tensor, int]:
     """Design measure after a few fully corrective steps: Newton on the convex weights of the vertices seen.
 
@@ -105,7 +105,7 @@ def corrective_start(
     return weights, passes
 
 
-def _mix(criterion: Objective, matrices: Tensor, mix: Tensor) -> Tensor:
+def _mix(criterion: Criterion, matrices: Tensor, mix: Tensor) -> Tensor:
     """Best convex weights (k,) of information matrices (k, d, d), by Newton steps on a k-variable program."""
     simplex = Polytope(torch.full_like(mix, torch.inf), None, None, False, 1.0)
     for _ in range(30):

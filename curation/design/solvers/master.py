@@ -7,7 +7,7 @@ import torch
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
-from curation.design.criteria.base import Objective
+from curation.design.criteria.base import Criterion
 from curation.design.programs.interior import Rows, solve_interior
 from curation.design.programs.quadratic import solve_quadratic
 from curation.design.sets.feasible import Feasible
@@ -25,7 +25,7 @@ class Master:
     """
 
     def __init__(
-        self, criterion: Objective, feasible: Feasible, weights: Tensor, information: Tensor, active: Tensor
+        self, criterion: Criterion, feasible: Feasible, weights: Tensor, information: Tensor, active: Tensor
     ) -> None:
         self.criterion, self.weights, self.information = criterion, weights, information
         self.step: PivotStep | InteriorStep = (PivotStep if pivots(feasible) else InteriorStep)(

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from curation.design.certificate import Certificate, certify, lower_bound
-from curation.design.criteria.base import Objective
+from curation.design.criteria.base import Criterion
 from curation.design.result import Design, Progress, Step
 from curation.design.sets.feasible import Feasible
 from curation.design.sets.linear import maximise
@@ -33,7 +33,7 @@ MAX_OVERLAPPING = 1200  # the same where sums overlap and every step is an inter
 
 
 def newton(
-    criterion: Objective,
+    criterion: Criterion,
     feasible: Feasible,
     *,
     tol: float = 1e-4,
@@ -98,7 +98,7 @@ def newton(
     return Design(best_weights, final, passes + 1, "newton", stopped, tuple(trace))
 
 
-def _start(criterion: Objective, feasible: Feasible, tol: float) -> tuple[Tensor, int]:
+def _start(criterion: Criterion, feasible: Feasible, tol: float) -> tuple[Tensor, int]:
     """A feasible start on few pairs: for the simplex many pairs of large q alike, else corrective Frank-Wolfe."""
     geometry = feasible.geometry
     simple = feasible.laminar and feasible.counted and len(feasible.block_totals) == 1

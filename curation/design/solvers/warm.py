@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from curation.design.criteria.base import Objective
+from curation.design.criteria.base import Criterion
 from curation.design.sets.feasible import Feasible
 from curation.design.sets.linear import maximise
 from curation.design.solvers.master import pivots
@@ -18,7 +18,7 @@ from curation.design.solvers.master import pivots
 ROUNDS = 40  # of scaling and clipping; what is then missing is filled with the best pairs
 
 
-def adapted(criterion: Objective, feasible: Feasible, weights: Tensor) -> Tensor | None:
+def adapted(criterion: Criterion, feasible: Feasible, weights: Tensor) -> Tensor | None:
     """Weights (pairs,) of an earlier design made feasible, or None where the sums overlap or it cannot be done.
 
     What may no longer be chosen goes, each sum is scaled to its new amount within the bounds, and what is then missing
