@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from curation.errors import RepresentationError
-from curation.representation.fisher import RIDGE_SHARE, response_probabilities
+from curation.representation.fisher.reference import RIDGE_SHARE
+from curation.representation.fisher_matrix import response_probabilities
 from curation.representation.left_out import left_out
 from curation.representation.segments import centre_within
 

@@ -213,7 +213,13 @@ def test_every_setting_but_the_budget_survives_an_address_or_is_left_out_of_it_b
 
 def test_a_later_setting_is_left_out_of_the_id_at_what_batches_before_it_mean() -> None:
     later = {s.name: s.left_out for s in SETTINGS if s.left_out is not UNSAID}
-    assert later == {"prior_power": 0.0, "temperature": 1.0, "per_token": True, "max_length_difference": None, "criterion": "trace"}
+    assert later == {
+        "prior_power": 0.0,
+        "temperature": 1.0,
+        "per_token": True,
+        "max_length_difference": None,
+        "criterion": "trace",
+    }
     present = asdict(DEFAULT_DESIGN)
     kept = in_id(DesignSettings, {**present, **later})
     assert kept.keys() == present.keys() - later.keys()
