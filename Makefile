@@ -56,7 +56,17 @@ $(STUDIO)/.installed:
 clean:
 	rm -rf $(VENV) $(STUDIO) .pytest_cache .mypy_cache .ruff_cache
 
+# A small real language model (SmolLM2-135M-Instruct, Apache-2.0) as a folder outside the checkout: 93 MB are fetched,
+# 540 MB written. `make model MODEL=FOLDER` puts it elsewhere; a folder that is there is left as it is.
+MODEL ?= $(if $(CURATION_HOME),$(CURATION_HOME)/models,$(HOME)/.cache/pairwright)/smollm2
+.PHONY: model
+model: $(VENV)/.installed
+	@test -f "$(MODEL)/config.json" || $(VENV)/bin/python -m curation model smollm2 --out "$(MODEL)"
+	@echo "use it: $(VENV)/bin/python -m curation features POOL --model $(MODEL) --out FEATURES"
+
 # The bundled demo's features and reference log-probabilities: a small model fitted on the pool's own text (1 minute).
+# With a real one: make model, then DEMO_MODEL=~/.cache/pairwright/smollm2 make demo.
+DEMO_MODEL ?= fit
 .PHONY: demo
 demo: $(VENV)/.installed
-	$(VENV)/bin/python -m curation features data/demo.jsonl.gz --out data/demo.features.parquet --model fit --force
+	$(VENV)/bin/python -m curation features data/demo.jsonl.gz --out data/demo.features.parquet --model $(DEMO_MODEL) --force

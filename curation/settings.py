@@ -284,6 +284,12 @@ def workspace() -> Path:
     return Path(os.environ.get("CURATION_HOME", "workspace")).expanduser()
 
 
+def model_cache() -> Path:
+    """What models are made from is kept here: CURATION_HOME/models where that is set, else ~/.cache/pairwright."""
+    home = os.environ.get("CURATION_HOME")
+    return Path(home).expanduser() / "models" if home else Path.home() / ".cache" / "pairwright"
+
+
 def app_folder() -> Path:
     """Where app.py, pages/ and data/ lie: the checkout, else the installed package `pairwright_app`."""
     checkout = Path(__file__).resolve().parent.parent

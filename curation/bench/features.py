@@ -9,7 +9,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -82,7 +82,7 @@ def make_model(folder: Path, *, large: bool, quick: bool) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
-def bare_loop(encoder: Any, prompts: list[str], responses: list[list[str]]) -> Callable[[], None]:
+def bare_loop(encoder: Any, prompts: Sequence[Any], responses: Sequence[Sequence[str]]) -> Callable[[], None]:
     """The forward passes alone, on the batches that an encoder which reuses nothing makes of the texts."""
     import torch
 
@@ -112,46 +112,65 @@ def extraction_rows(
     rows = []
     large = device.startswith("cuda") and not quick
     with tempfile.TemporaryDirectory() as place:
-        parameters = make_model(Path(place), large=large, quick=quick)
+        make_model(Path(place), large=large, quick=quick)
         loaded = load_model(place, device=device)
     whole, once = Encoder(loaded, reuse=False), Encoder(loaded)
     for texts in QUICK if quick else (MIXED, LONG):
         prompts, responses = made_up(texts)
-        calls: dict[str, Callable[[], Any]] = {
-            "bare": bare_loop(whole, prompts, responses),
-            "whole": partial(whole.encode, prompts, responses),
-            "once": partial(once.encode, prompts, responses),
-        }
-        calls["bare"]()  # the first passes of a process are slower
-        seconds: dict[str, list[float]] = {name: [] for name in calls}
-        for _ in range(repeats):
-            for name, call in calls.items():
-                started = time.perf_counter()
-                call()
-                seconds[name].append(time.perf_counter() - started)
-        tokens = sum(len(row.ids) for batch in whole.whole_batches(prompts, responses) for row in batch)
-        median = {name: statistics.median(values) for name, values in seconds.items()}
-        ratio = {
-            name: statistics.median(a / b for a, b in zip(seconds[name], seconds["bare"], strict=True))
-            for name in ("whole", "once")
-        }
-        rows.append(
-            {
-                "texts": texts.name,
-                "shape": f"{texts.prompts} x {texts.candidates}",
-                "parameters": parameters,
-                "dtype": str(loaded.model.dtype).removeprefix("torch."),
-                "tokens": tokens,
-                "bare_seconds": median["bare"],
-                "whole_seconds": median["whole"],
-                "once_seconds": median["once"],
-                "whole_over_bare": ratio["whole"],
-                "once_over_bare": ratio["once"],
-                "tokens_per_second": tokens / median["once"],
-            }
-        )
+        rows.append(_timed(texts.name, whole, once, prompts, responses, repeats))
         say(extraction_line(rows[-1]))
     return rows
+
+
+def model_row(
+    name: str, prompts: Sequence[Any], responses: Sequence[Sequence[str]], *, model: str, repeats: int, device: str
+) -> dict[str, Any]:
+    """The row of a real model on real texts. model: a folder or hub name."""
+    from curation.representation.encoder import Encoder
+    from curation.representation.models import load_model
+
+    loaded = load_model(model, device=device)
+    row = _timed(name, Encoder(loaded, reuse=False), Encoder(loaded), prompts, responses, repeats)
+    return {**row, "seconds_per_response": row["once_seconds"] / sum(len(texts) for texts in responses)}
+
+
+def _timed(
+    name: str, whole: Any, once: Any, prompts: Sequence[Any], responses: Sequence[Sequence[str]], repeats: int
+) -> dict[str, Any]:
+    """The three ways of one row, in turn, `repeats` times. whole, once: encoders without and with reuse."""
+    calls: dict[str, Callable[[], Any]] = {
+        "bare": bare_loop(whole, prompts, responses),
+        "whole": partial(whole.encode, prompts, responses),
+        "once": partial(once.encode, prompts, responses),
+    }
+    model = whole.reader.model
+    whole.encode(prompts[:1], responses[:1])  # the first passes of a process are slower
+    seconds: dict[str, list[float]] = {way: [] for way in calls}
+    for _ in range(repeats):
+        for way, call in calls.items():
+            started = time.perf_counter()
+            call()
+            seconds[way].append(time.perf_counter() - started)
+    tokens = sum(len(row.ids) for batch in whole.whole_batches(prompts, responses) for row in batch)
+    median = {way: statistics.median(values) for way, values in seconds.items()}
+    ratio = {
+        way: statistics.median(a / b for a, b in zip(seconds[way], seconds["bare"], strict=True))
+        for way in ("whole", "once")
+    }
+    sizes = sorted({len(texts) for texts in responses})
+    return {
+        "texts": name,
+        "shape": f"{len(prompts)} x {sizes[0] if len(sizes) == 1 else f'{sizes[0]} to {sizes[-1]}'}",
+        "parameters": sum(part.numel() for part in model.parameters()),
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "tokens": tokens,
+        "bare_seconds": median["bare"],
+        "whole_seconds": median["whole"],
+        "once_seconds": median["once"],
+        "whole_over_bare": ratio["whole"],
+        "once_over_bare": ratio["once"],
+        "tokens_per_second": tokens / median["once"],
+    }
 
 
 def extraction_line(row: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ import json
 import logging
 import sys
 
-from curation.cli import backtest, batches, bench, dashboard, designs, policy, pools, rate, settle, synthetic
+from curation.cli import backtest, batches, bench, dashboard, designs, model, policy, pools, rate, settle, synthetic
 from curation.cli.interrupted import kept_after
 from curation.cli.output import say
 from curation.cli.writes import Commands
@@ -31,6 +31,7 @@ app = Commands(
 experiment = Commands(no_args_is_help=True, help="Synthetic and policy experiments.")
 app.add_typer(experiment, name="experiment")
 pools.register(app)
+model.register(app)
 designs.register(app)
 bench.register(app)
 batches.register(app)

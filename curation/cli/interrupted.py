@@ -10,6 +10,7 @@ IN_THE_STORE = "what was recorded before that is in the store whole or not at al
 
 STOPPED = {
     "features": "finished parts are kept; go on with --resume",
+    "model": "no folder was made; a wheel that had arrived whole is kept",
     "experiment imdb": KEPT_PARTS,
     "experiment hh": KEPT_PARTS,
     "backtest --suite": KEPT_PARTS,

@@ -93,7 +93,19 @@ class ResultKind:
         return path
 
 
-Kind = FileKind | BatchKind | ResultKind
+@dataclass(frozen=True)
+class NewFolderKind:
+    """A folder that must not be there, or be empty."""
+
+    def check(self, out: Path, *, inputs: Iterable[Path], force: bool) -> Path:
+        """Where to write. Raises OutputError where anything stands."""
+        path = check_place(out, inputs)
+        if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+            raise OutputError(f"{out} exists and is never replaced; choose another --out, or remove it.")
+        return path
+
+
+Kind = FileKind | BatchKind | ResultKind | NewFolderKind
 
 
 def _check_file(path: Path, told: Path, recognised: Recognised, name: str, force: bool) -> None:
@@ -172,6 +184,7 @@ REJECTS = FileKind("a file of rejected rows", is_rejects)
 PAIRS = FileKind("a list of pairs", is_pair_list)
 EXPORT = FileKind("an unanswered export", is_export, _beside_exports, for_people=True)
 BATCH = BatchKind()
+MODEL = NewFolderKind()
 BENCH = ResultKind("a benchmark", {"bench.json": frozenset({"frank_wolfe", "extraction"})}, ("bench.md", "gap.html"))
 BACKTEST = ResultKind(
     "a backtest",

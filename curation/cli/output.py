@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from curation.run.report import Report
 
+_EVERY = 30.0  # seconds between two lines of progress where there is no terminal
+
 
 def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
@@ -34,13 +36,28 @@ def plain(value: Any) -> Any:
 
 
 def progress_line(what: str = "responses") -> Any:
+    """What tells how far work is: on a terminal one line that changes, elsewhere a line every half minute and the last.
+
+    Called with done, total and seconds so far.
+    """
+    told = 0.0
+
     def show(done: int, total: int, seconds: float) -> None:
-        rate = done / seconds if seconds > 0 else 0.0
-        left = (total - done) / rate if rate > 0 else math.inf
-        if sys.stderr.isatty() or done == total:
-            say_inline(f"{done}/{total} {what}, {rate:.0f}/s, {left:.0f} s left")
+        nonlocal told
+        if sys.stderr.isatty():
+            say_inline(_progress(done, total, seconds, what))
+        elif done == total or not 0 <= seconds - told < _EVERY:
+            told = seconds
+            say(_progress(done, total, seconds, what))
 
     return show
+
+
+def _progress(done: int, total: int, seconds: float, what: str) -> str:
+    rate = done / seconds if seconds > 0 else 0.0
+    left = f"{(total - done) / rate:.0f} s left" if rate > 0 else "time left unknown"
+    speed = f"{rate:.0f}/s" if rate >= 10 or not rate else f"{rate:.1f}/s" if rate >= 1 else f"{1 / rate:.1f} s each"
+    return f"{done}/{total} {what}, {speed}, {left}"
 
 
 def say_inline(text: str) -> None:

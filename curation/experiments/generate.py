@@ -20,6 +20,17 @@ class Samples:
     tokens: list[list[list[int]]]
 
 
+def prompt_tokens(tokenizer: Any, prompt: str, most: int) -> list[int]:
+    """A prompt as TRL reads it in training: with whatever token the tokenizer begins with, its last `most` tokens."""
+    ids = list(tokenizer(prompt)["input_ids"])
+    if prompt and len(ids) > 1 and ids[-1] == tokenizer.eos_token_id and not prompt.endswith(tokenizer.eos_token):
+        ids.pop()  # some tokenizers close every text; the prompt goes on
+    if len(ids) <= most:
+        return ids
+    first = ids[:1] if ids[0] == tokenizer.bos_token_id else []
+    return [*first, *ids[len(ids) - most + len(first) :]]
+
+
 def generate(
     model: Any,
     tokenizer: Any,
@@ -38,7 +49,7 @@ def generate(
     import torch
 
     limit = int(getattr(model.config, "max_position_embeddings", 0) or 10**6) - max_tokens
-    heads = [tokenizer(prompt, add_special_tokens=False)["input_ids"][-limit:] for prompt in prompts]
+    heads = [prompt_tokens(tokenizer, prompt, limit) for prompt in prompts]
     order = [k for k in range(len(prompts)) for _ in range(count)]
     end = tokenizer.eos_token_id
     found: list[list[list[int]]] = [[] for _ in prompts]
@@ -72,7 +83,7 @@ def log_probabilities(
 
     limit = int(getattr(model.config, "max_position_embeddings", 0) or 10**6) - max_tokens
     rows = [
-        (tokenizer(prompt, add_special_tokens=False)["input_ids"][-limit:], list(row))
+        (prompt_tokens(tokenizer, prompt, limit), list(row))
         for prompt, group in zip(prompts, tokens, strict=True)
         for row in group
     ]

@@ -21,7 +21,7 @@ from curation.experiments.judge import Judge, ScorerJudge, win_rate
 from curation.experiments.rewards import fit_preference
 from curation.experiments.stages import Stages, key_of, load_json, save_json
 from curation.experiments.training import (
-    DIALOGUE,
+    PLAIN,
     PolicyError,
     SmallModel,
     Training,
@@ -152,10 +152,11 @@ def run_hh(
     # the first prompts are the judge's, the last are held out, the rest are curated
     curated = range(aside, count - settings.eval_prompts)
     plain = {k: v for k, v in asdict(settings).items() if k not in ("shares", "rules", "seeds", "dpo", "temperatures")}
+    plain["layout"] = 2  # features are read on the text that is trained on
     base = {**plain, "data": key_of([data.prompts, data.texts, data.ends.tolist(), data.chance.tolist()])}
     texts = [data.prompts[x] + t for x in curated for t in data.texts[x]]
     sft = sft_stage(
-        stages, base, texts, settings.sft, model=settings.model, small=settings.small, template=DIALOGUE,
+        stages, base, texts, settings.sft, model=settings.model, small=settings.small, template=PLAIN,
         seed=settings.seed, device=device,
     )  # fmt: skip
     done += 1
@@ -176,7 +177,7 @@ def run_hh(
 
     table = read_features(made / "features.parquet", pool.ids())
     held = data.prompts[count - settings.eval_prompts :]
-    model, tokenizer = load_model(sft, device=device, template=DIALOGUE)
+    model, tokenizer = load_model(sft, device=device, template=PLAIN)
     answers = {
         "reference": _answers_stage(
             stages, "reference", [base, settings.temperatures], settings, model, tokenizer, held
@@ -293,7 +294,7 @@ def _policy(
     folder: Path, sft: Path, rows: list[dict[str, str]], settings: HhSettings, seed: int, device: str, held: list[str]
 ) -> None:
     model, tokenizer = run_dpo(
-        sft, rows, settings.dpo, beta=settings.beta, template=DIALOGUE, seed=seed, device=device, out=folder
+        sft, rows, settings.dpo, beta=settings.beta, template=PLAIN, seed=seed, device=device, out=folder
     )
     save_json(folder / "answers.json", _answers(settings, model, tokenizer, held))
 

@@ -13,15 +13,10 @@ from typing import Any
 
 from curation.errors import CurationError
 from curation.experiments.stages import Stages
-from curation.representation.models import quiet
+from curation.representation.models import quiet, refuse_adapter
 from curation.representation.reference import FitSettings, fit_tokenizer
 
 PLAIN = "{% for m in messages %}{{ m['content'] }}{% endfor %}"  # prompt and continuation as one text
-DIALOGUE = (
-    "{% for m in messages %}{% if m['role'] == 'user' %}\n\nHuman: {{ m['content'] }}"
-    "{% else %}\n\nAssistant:{{ m['content'] }}{% endif %}{% endfor %}"
-    "{% if add_generation_prompt %}\n\nAssistant:{% endif %}"
-)
 
 
 class PolicyError(CurationError):
@@ -74,13 +69,19 @@ def make_small_model(texts: Sequence[str], size: SmallModel, *, template: str, s
 
 
 def load_model(name: str | Path, *, device: str, template: str) -> tuple[Any, Any]:
-    """A causal model and its tokenizer, ready to generate. Raises PolicyError where they cannot be had."""
+    """A causal model and its tokenizer, ready to generate. Raises PolicyError where they cannot be had.
+
+    The weights are float32 whatever the checkpoint's type: steps as small as those of DPO vanish in half precision, or
+    overflow. A tokenizer that begins texts with a token of its own has it in the template, too.
+    """
+    import torch
     import transformers
 
     quiet()
+    refuse_adapter(name, Path(name))
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(str(name))
-        model = transformers.AutoModelForCausalLM.from_pretrained(str(name)).to(device).eval()
+        model = transformers.AutoModelForCausalLM.from_pretrained(str(name), dtype=torch.float32).to(device).eval()
     except (OSError, ValueError) as error:
         raise PolicyError(
             f"model {name} cannot be loaded ({str(error).splitlines()[0]}); check the name and the network, or use "
@@ -88,7 +89,8 @@ def load_model(name: str | Path, *, device: str, template: str) -> tuple[Any, An
         ) from None
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    tokenizer.chat_template = template
+    begins = tokenizer.bos_token_id is not None and tokenizer("x")["input_ids"][0] == tokenizer.bos_token_id
+    tokenizer.chat_template = ("{{ bos_token }}" if begins else "") + template
     return model, tokenizer
 
 

@@ -20,8 +20,9 @@ from curation.representation.prefix import Block, blocks, read_block, reusable, 
 
 Progress = Callable[[int, int, float], None]  # done responses, total responses, seconds so far
 BatchTokens = int | Literal["auto"]
-VERSION = 2  # changes with anything that changes the last digits of what is read; a run is resumed by the same only
+VERSION = 3  # changes with anything that changes the last digits of what is read; a run is resumed by the same only
 _AUTO_TOKENS = {"cpu": 4096, "cuda": 32_768}
+_FLOPS = {"cpu": 4e10, "cuda": 1e14}  # a second, roughly: one core, one card
 _LOGIT_BYTES = {"cpu": 1 << 30, "cuda": 8 << 30}  # `auto` keeps the logits of a batch within about this
 
 
@@ -131,13 +132,14 @@ class Encoder:
         self._budget = self._auto_tokens() if batch_tokens == "auto" else int(batch_tokens)
         takes = inspect.signature(loaded.model.forward).parameters
         pad = loaded.tokenizer.pad_token_id
+        self._rows = _known_tokens(loaded.model)
         self.reader = Reader(
             model=loaded.model,
             device=loaded.device,
             causal=loaded.causal,
             layer=layer,
             pooling=pooling,
-            pad=int(pad if pad is not None else 0),  # padding is masked, so any id will do
+            pad=int(pad) if pad is not None and pad < self._rows else 0,  # padding is masked, so any id will do
             keeps_logits="logits_to_keep" in takes,
             takes_positions="position_ids" in takes,
         )
@@ -162,10 +164,22 @@ class Encoder:
             "dtype": str(self._loaded.model.dtype).removeprefix("torch."),
             "layer": str(self._layer),
             "pooling": self._pooling,
-            "template": self._layout.description,
+            **self._layout.metadata,
+            "reading": str(VERSION),
             "max_length": str(self._limit) if self._limit is not None else "none",
             "shared_prompts": "read once where that saves enough" if self._reuse else "read with every response",
         }
+
+    @property
+    def tokens_a_minute(self) -> int:
+        """About how many tokens a minute reads, from the model's size and the device's kind; the same every time."""
+        kind = "cuda" if self._loaded.device.startswith("cuda") else "cpu"
+        size = sum(int(part.numel()) for part in self._loaded.model.parameters())
+        return max(1, int(60 * _FLOPS[kind] / (2 * max(size, 1))))
+
+    def check(self, prompts: Sequence[PromptLike], names: Sequence[str]) -> None:
+        """Raises RepresentationError that counts the prompts which cannot be written and names the first."""
+        self._layout.check(prompts, names)
 
     def encode(
         self,
@@ -181,6 +195,7 @@ class Encoder:
             raise RepresentationError(f"{len(prompts)} prompts but {len(responses)} lists of responses; give one each.")
         groups = self._layout.groups(prompts, responses)
         rows = [row for group in groups for row in group]
+        self._check_tokens(rows)
         matrix = np.zeros((len(rows), self.width), dtype=np.float32)
         logprob = np.zeros(len(rows))
         done, start = 0, time.perf_counter()
@@ -226,8 +241,8 @@ class Encoder:
     def notes(self, cuts: Cuts, total: int) -> tuple[str, ...]:
         """What people should know: truncation, counted, and missing log-probabilities."""
         out = list(self._loaded.notes)
-        if not self._loaded.causal and not out:
-            out.append(f"model {self._loaded.name} is an encoder: no log-probabilities.")
+        if not self._loaded.causal and not any("no log-probabilities" in note for note in out):
+            out.insert(0, f"model {self._loaded.name} is an encoder: no log-probabilities.")
         if cuts.prompts:
             out.append(
                 f"{cuts.prompts:,} of {total:,} responses were read with a prompt that lost its beginning: more than "
@@ -243,6 +258,18 @@ class Encoder:
                 "end of responses."
             )
         return tuple(out)
+
+    def _check_tokens(self, rows: Sequence[Tokens]) -> None:
+        """Refuse tokens that the model has no embedding of; on a GPU they would end the process."""
+        for row in rows:
+            worst = max(row.ids)
+            if worst >= self._rows:
+                word = self._loaded.tokenizer.convert_ids_to_tokens(worst)
+                raise RepresentationError(
+                    f"the tokenizer of model {self._loaded.name} writes token {worst} ({word}), but the model knows "
+                    f"{self._rows:,} tokens; use the tokenizer it was trained with, or a checkpoint whose embeddings "
+                    "were resized to this one (model.resize_token_embeddings)."
+                )
 
     def whole_batches(self, prompts: Sequence[PromptLike], responses: Sequence[Sequence[str]]) -> list[list[Tokens]]:
         """The batches of this encoder where nothing is reused, as tokens."""
@@ -305,3 +332,11 @@ class Encoder:
         half = len(batch) // 2
         yield from self._run(batch[:half], rows)
         yield from self._run(batch[half:], rows)
+
+
+def _known_tokens(model: Any) -> int:
+    """Rows of the embedding: token numbers at or above have none."""
+    try:
+        return int(model.get_input_embeddings().weight.shape[0])
+    except (AttributeError, NotImplementedError):  # a model with embeddings of its own making
+        return int(model.config.get_text_config().vocab_size)

@@ -31,7 +31,8 @@ from curation.representation.reference import FitSettings, ReferenceFit, fit_ref
 
 log = logging.getLogger(__name__)
 FIT = "fit"
-SHARD_RESPONSES = 512  # responses per shard: seconds of work, not minutes, are lost to an interruption
+SHARD_RESPONSES = 512  # responses per shard at most; of a large model fewer, so that about a minute's work can be lost
+_BYTES_PER_TOKEN = 4  # of text, roughly
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,7 @@ def extract(
         batch_tokens=batch_tokens,
         max_length=max_length,
     )
+    encoder.check(prompts, _prompt_names(ids, counts))
     _check_room(target, len(ids), encoder.width, dtype)
     shards, reused = _shards(encoder, prompts, responses, parts, progress)
     matrix = np.concatenate([shard.matrix for shard in shards])
@@ -310,10 +312,10 @@ def _shards(
     start = time.perf_counter()
     out: list[_Shard] = []
     done = reused = 0
-    for number, (first, last) in enumerate(_cut([len(texts) for texts in responses])):
+    for number, (first, last) in enumerate(_cut(prompts, responses, encoder.tokens_a_minute)):
         path = parts / f"shard-{number:05d}.npz"
         size = sum(len(texts) for texts in responses[first:last])
-        shard = _read_shard(path, size)
+        shard = _read_shard(path, first, size)
         if shard is not None:
             reused += 1
             if progress is not None:
@@ -328,40 +330,53 @@ def _shards(
             encoded = encoder.encode(prompts[first:last], responses[first:last], progress=tell)
             logprob = encoded.reference_logprob if encoded.reference_logprob is not None else np.zeros(size)
             shard = _Shard(encoded.matrix, logprob, encoded.n_tokens, encoded.cuts)
-            _write_shard(path, shard, number)
+            _write_shard(path, shard, number, first)
         out.append(shard)
         done += size
     return out, reused
 
 
-def _cut(counts: Sequence[int]) -> list[tuple[int, int]]:
-    """Prompt ranges of about SHARD_RESPONSES responses; the same for every run, so that a resumed run agrees."""
+def _prompt_names(ids: Sequence[tuple[str, str]], counts: Sequence[int]) -> list[str]:
+    firsts = np.concatenate([[0], np.cumsum(counts)])[:-1]
+    return [ids[min(int(first), len(ids) - 1)][0] for first in firsts]
+
+
+def _cut(prompts: Sequence[PromptLike], responses: Sequence[Sequence[str]], tokens: int) -> list[tuple[int, int]]:
+    """Prompt ranges of about `tokens` tokens and at most about SHARD_RESPONSES responses, one prompt or more; the same
+    for every run on the same kind of device, so that a resumed run agrees."""
     out: list[tuple[int, int]] = []
-    first = size = 0
-    for x, count in enumerate(counts):
-        if size and size + count > SHARD_RESPONSES:
+    first = size = spent = 0
+    for x, texts in enumerate(responses):
+        prompt = prompts[x]
+        said = [prompt] if isinstance(prompt, str) else [turn["content"] for turn in prompt]
+        length = sum(len(text.encode("utf-8", "replace")) for text in [*said, *texts]) // _BYTES_PER_TOKEN
+        if size and (size + len(texts) > SHARD_RESPONSES or spent + length > tokens):
             out.append((first, x))
-            first, size = x, 0
-        size += count
-    return [*out, (first, len(counts))]
+            first, size, spent = x, 0, 0
+        size, spent = size + len(texts), spent + length
+    return [*out, (first, len(responses))]
 
 
-def _read_shard(path: Path, size: int) -> _Shard | None:
+def _read_shard(path: Path, first: int, size: int) -> _Shard | None:
+    """The shard of `size` responses from prompt `first` on, or None where there is none or it was cut otherwise."""
     try:
         with np.load(path, allow_pickle=False) as stored:
             cuts = Cuts(*(int(value) for value in stored["cuts"]))
             shard = _Shard(stored["matrix"], stored["logprob"], stored["n_tokens"], cuts)
+            begins = int(stored["first"])
     except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile):
         return None
-    return shard if len(shard.matrix) == size else None
+    return shard if len(shard.matrix) == size and begins == first else None
 
 
-def _write_shard(path: Path, shard: _Shard, number: int) -> None:
+def _write_shard(path: Path, shard: _Shard, number: int, first: int) -> None:
     temporary = path.with_suffix(".tmp")
     counts = np.array(list(asdict(shard.cuts).values()))
     try:
         with temporary.open("wb") as file:
-            np.savez(file, matrix=shard.matrix, logprob=shard.logprob, n_tokens=shard.n_tokens, cuts=counts)
+            np.savez(
+                file, matrix=shard.matrix, logprob=shard.logprob, n_tokens=shard.n_tokens, cuts=counts, first=first
+            )
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)

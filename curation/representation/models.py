@@ -67,7 +67,10 @@ def load_model(
     quiet()
     folder, revision = _locate(name, code=trust_remote_code)
     target = resolve_device(device)
+    refuse_adapter(name, folder)
     if not list(folder.glob("*.safetensors")):
+        if list(folder.glob("*.gguf")):
+            raise RepresentationError(_gguf(name))
         raise RepresentationError(
             f"model {name} has no .safetensors weights in {folder}; only safetensors are read, because pickled weights "
             "can run code. Convert it with model.save_pretrained(folder), or choose another model."
@@ -83,8 +86,7 @@ def load_model(
         tokenizer = transformers.AutoTokenizer.from_pretrained(
             folder, trust_remote_code=trust_remote_code, local_files_only=True
         )
-        causal = _is_causal(config)
-        auto = transformers.AutoModelForCausalLM if causal else transformers.AutoModel
+        causal, auto = _kind(config)
         model, loading = auto.from_pretrained(
             folder,
             config=config,
@@ -95,13 +97,80 @@ def load_model(
             output_loading_info=True,
         )
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
-        raise RepresentationError(
-            f"model {name} cannot be loaded ({_first_line(error)}); it needs config.json, a tokenizer and safetensors "
-            "weights of an architecture that transformers knows without extra code."
-        ) from error
+        raise RepresentationError(_not_loaded(name, folder, error)) from error
     causal, notes = _check_weights(name, causal, loading)
+    notes += _own_pooling(name, folder)
     model.to(target).eval()
     return LoadedModel(model, tokenizer, causal, target, name, revision, _max_tokens(config, tokenizer), notes)
+
+
+def refuse_adapter(name: str | Path, folder: Path) -> None:
+    """An adapter (LoRA) is never applied silently, nor left out: merged weights are asked for."""
+    mark = folder / "adapter_config.json"
+    if not mark.is_file():
+        return
+    try:
+        base = json.loads(mark.read_text(encoding="utf-8"))["base_model_name_or_path"] or "its base model"
+    except (OSError, ValueError, KeyError, TypeError):
+        base = "its base model"
+    whole = any(not path.name.startswith("adapter_") for path in folder.glob("*.safetensors"))
+    also = "; or move adapter_config.json away to read the model beside it without the adapter" if whole else ""
+    raise RepresentationError(
+        f"model {name} holds an adapter of {base}, which is not applied here; load it on its base with peft, merge it "
+        f"(merge_and_unload), save that with save_pretrained and give the new folder{also}."
+    )
+
+
+def _not_loaded(name: str, folder: Path, error: Exception) -> str:
+    """Why a model could not be loaded, and what to do."""
+    why = _first_line(error)
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        method = config.get("quantization_config", {}).get("quant_method", "")
+    except (OSError, ValueError, AttributeError):
+        method = ""
+    if method:
+        remedy = f"its weights are quantised ({method}), which takes packages beyond ours: use the unquantised model"
+    elif "ignore_mismatched_sizes" in str(error):
+        why, remedy = "its weights have other shapes than config.json says", "use a checkpoint that is of one piece"
+    elif type(error).__name__ == "SafetensorError":
+        remedy = "its weights are damaged or only a pointer of Git LFS: fetch them again (git lfs pull)"
+    else:
+        remedy = (
+            "it needs config.json, a tokenizer and safetensors weights of an architecture that transformers knows "
+            "without extra code"
+        )
+    return f"model {name} cannot be loaded ({why}); {remedy}."
+
+
+def _gguf(name: str) -> str:
+    return (
+        f"model {name} is a GGUF file, made for llama.cpp; give the folder it was made from, or make one of it: "
+        "transformers reads most (AutoModelForCausalLM.from_pretrained(FOLDER, gguf_file=NAME), then save_pretrained "
+        "of model and tokenizer). A small model ready to use: python -m curation model smollm2 --out FOLDER."
+    )
+
+
+def _own_pooling(name: str, folder: Path) -> tuple[str, ...]:
+    """What a sentence-transformers folder says of itself and is not done here unasked."""
+    try:
+        pooling = json.loads((folder / "1_Pooling" / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ()
+    if not isinstance(pooling, dict) or not (folder / "modules.json").is_file():
+        return ()
+    mean = pooling.get("pooling_mode_mean_tokens") or pooling.get("pooling_mode") == "mean"
+    limit = ""
+    try:
+        settings = json.loads((folder / "sentence_bert_config.json").read_text(encoding="utf-8"))
+        limit = f" and reads at most {int(settings['max_seq_length']):,} tokens"
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    own = "the mean over tokens" if mean else "its own pooling"
+    return (
+        f"model {name} is of sentence-transformers, which takes {own}{limit}; here --pooling and the model's positions "
+        f"decide{': --pooling mean comes nearest' if mean else ''}.",
+    )
 
 
 def _dtype(asked: ModelDtype, config: Any, target: str) -> str:
@@ -116,8 +185,10 @@ def _dtype(asked: ModelDtype, config: Any, target: str) -> str:
 def _locate(name: str, *, code: bool = False) -> tuple[Path, str]:
     """The folder that holds the model, and its revision. A hub name is looked up in the cache first."""
     path = Path(name).expanduser()
+    if path.suffix.lower() == ".gguf" and not path.is_dir():
+        raise RepresentationError(_gguf(name))
     if path.is_dir():
-        return path, _folder_revision(path)
+        return path, folder_revision(path)
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1 or path.exists():
         raise RepresentationError(
             f"model folder {name} does not exist; give a folder, a hub name such as gpt2, or fit."
@@ -155,19 +226,29 @@ def _locate(name: str, *, code: bool = False) -> tuple[Path, str]:
     return folder, folder.name
 
 
-def _is_causal(config: Any) -> bool:
-    """Whether the model predicts the next token. Masked models are encoders, though transformers can load them so."""
+def _kind(config: Any) -> tuple[bool, Any]:
+    """Whether the model predicts the next token, and the class that loads it.
+
+    Masked models are encoders, though transformers can load them as causal ones. A model of pictures and text is read
+    as the language model it is, with texts alone.
+    """
+    import transformers
     from transformers.models.auto.modeling_auto import (
         MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+        MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
         MODEL_FOR_MASKED_LM_MAPPING_NAMES,
     )
 
     own = getattr(config, "auto_map", None) or {}  # classes of the model's own code, where that was trusted
     if "AutoModelForCausalLM" in own:
-        return True
+        return True, transformers.AutoModelForCausalLM
     if config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
-        return False
-    return config.model_type not in MODEL_FOR_MASKED_LM_MAPPING_NAMES or bool(getattr(config, "is_decoder", False))
+        if config.model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
+            return True, transformers.AutoModelForImageTextToText
+        return False, transformers.AutoModel
+    if config.model_type not in MODEL_FOR_MASKED_LM_MAPPING_NAMES or bool(getattr(config, "is_decoder", False)):
+        return True, transformers.AutoModelForCausalLM
+    return False, transformers.AutoModel
 
 
 def _check_weights(name: str, causal: bool, loading: Any) -> tuple[bool, tuple[str, ...]]:
@@ -199,7 +280,7 @@ def _max_tokens(config: Any, tokenizer: Any) -> int | None:
     return min(limits) if limits else None
 
 
-def _folder_revision(folder: Path) -> str:
+def folder_revision(folder: Path) -> str:
     """16 hex digits over the names and contents of the configuration, tokenizer and weights."""
     digest = hashlib.sha256()
     for path in sorted({path for pattern in _HASHED for path in folder.glob(pattern)}):

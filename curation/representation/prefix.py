@@ -36,7 +36,8 @@ def saves(group: Sequence[Tokens]) -> bool:
     start = group[0].start
     if len(group) < 2 or start < MIN_PROMPT:
         return False
-    if any(row.start != start or row.cut or len(row.ids) <= start for row in group):
+    head = group[0].ids[:start]
+    if any(row.start != start or row.cut or len(row.ids) <= start or row.ids[:start] != head for row in group):
         return False
     return start * (len(group) - 1) >= MIN_SAVED * sum(len(row.ids) for row in group)
 

@@ -134,6 +134,11 @@ def make_features(
         progress=progress,
         fit_progress=fit_progress,
     )
+    several = sum(len(r.messages or ()) > 1 for prompt in pool.prompts for r in prompt.responses)
+    turns = [
+        f"{several:,} responses are conversations of several turns: each was read as one answer, its roles written "
+        "as text."
+    ]
     return {
         "out": made.path,
         "responses": made.responses,
@@ -143,5 +148,5 @@ def make_features(
         "reused_shards": made.reused_shards,
         "seconds": made.seconds,
         "metadata": made.metadata,
-        "notes": list(made.notes),
+        "notes": [*made.notes, *(turns if several else ())],
     }

@@ -8,7 +8,12 @@ from pathlib import Path
 import datasets  # type: ignore[import-untyped]
 import trl
 
-from curation.experiments.training import DIALOGUE, SmallModel, load_model, make_small_model
+from curation.experiments.training import SmallModel, load_model, make_small_model
+
+DIALOGUE = (
+    "{% for m in messages %}[{{ m['role'] }}]{{ m['content'] }}{% endfor %}"
+    "{% if add_generation_prompt %}[assistant]{% endif %}"
+)
 
 
 def train_one_step(path: Path, scratch: Path) -> tuple[int, float, bool]:

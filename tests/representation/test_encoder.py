@@ -154,7 +154,7 @@ def test_a_template_without_a_system_role_gets_the_system_text_in_the_first_turn
     folded = words("<|user|>Be brief.\n\nHi<|end|><|assistant|>", add_special_tokens=False)["input_ids"]
     prompt = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
     assert Layout(words, max_tokens=None).prompt_ids(prompt) == folded
-    words.chat_template = "{{ raise_exception('never') }}"
+    words.chat_template = "{% if 'brief' in messages[0].content %}{{ raise_exception('never') }}{% endif %}q"
     with pytest.raises(RepresentationError, match=r"refuses a prompt with the roles system, user.*never"):
         Layout(words, max_tokens=None).prompt_ids(prompt)
 
