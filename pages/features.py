@@ -179,8 +179,7 @@ def figures() -> None:
     if measured is not None:
         policies["reference itself (softmax of its log-probabilities)"] = measured
     chart(effective(policies, int(prepared.geometry.sizes.max())), key="effective")
-    fit = "" if p.fit_r2 is None else f" The log-linear fit explains {p.fit_r2:.0%} of the centred log-probabilities."
-    st.caption(f"Fisher {p.kind}: {escaped(p.reason)}{fit}")
+    st.caption(f"Fisher {p.kind}: {escaped(p.reason)}")
     if measured is not None and float(np.median(measured)) < 2:
         weighing = " or ".join(kind.name for kind in FISHERS if kind.needs_logprobs)
         st.info(

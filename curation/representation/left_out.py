@@ -31,15 +31,15 @@ class LeftOut:
     length: float | None
     folds: int
 
-    def sentence(self) -> str:
+    def clause(self) -> str:
         """For people: both shares, and what follows."""
-        said = f"on prompts left out of the fit the features explain {_percent(self.features)} of the log-probabilities"
+        said = f"on prompts left out of the fit the features explain {_percent(self.features)} of them"
         if self.length is None:
-            return f"{said}."
+            return said
         beside = f"{said}, length alone {_percent(self.length)}"
-        if self.length >= self.features:
-            return f"{beside}: what is explained is that answers differ in length."
-        return f"{beside}."
+        return (
+            f"{beside}: what is explained is that answers differ in length" if self.length >= self.features else beside
+        )
 
 
 def left_out(

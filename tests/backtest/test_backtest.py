@@ -153,6 +153,7 @@ def test_the_halves_share_nothing_and_labels_depend_on_the_pair_not_on_who_asks(
     np.testing.assert_allclose(train.probability, 1 / (1 + np.exp(-gaps / arena.temperature)))
 
 
+@pytest.mark.slow
 def test_results_do_not_depend_on_the_number_of_processes() -> None:
     pool, truth, table = planted(3, prompts=24)
     arena = make_arena(pool, truth, [table], reward="raw")
@@ -211,6 +212,7 @@ def test_given_labels_are_outcomes_too() -> None:
     assert 0 < report.curve("uniform").reward[1].value < 0.5, "share of held-out labels won, over a coin's half"
 
 
+@pytest.mark.slow
 def test_another_features_file_takes_part_in_the_search_and_wins_where_it_knows_more(tmp_path: Path) -> None:
     pool, truth, table = planted(0, prompts=160)
     good, blind = tmp_path / "good.parquet", tmp_path / "blind.parquet"
@@ -314,6 +316,7 @@ def command(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_command_says_a_verdict_with_intervals_on_real_answers(tmp_path: Path) -> None:
     pool = real_pool("answers_dev.jsonl.gz")
     features = real_pool("answers_dev.features.parquet")

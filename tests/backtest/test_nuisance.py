@@ -105,6 +105,7 @@ def test_further_columns_come_from_meta_and_a_missing_one_is_named() -> None:
         without(arena, ())
 
 
+@pytest.mark.slow
 def test_where_quality_is_length_alone_the_verdict_says_that_length_is_what_was_won(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     prompts, quality = [], {}

@@ -114,6 +114,7 @@ def test_a_rule_is_chosen_on_the_other_pools_safe_before_strong() -> None:
     assert suite.worst("calm").pool == "c", "but a lead there does"
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_table_and_refuses_a_pool_beside_a_suite(folder: Path, tmp_path: Path) -> None:
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

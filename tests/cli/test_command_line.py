@@ -103,6 +103,7 @@ def test_the_demo_pool_has_features_and_solves(tmp_path):
     assert result["gap"] <= 1e-4
 
 
+@pytest.mark.slow
 def test_approved_pairs_only_are_exported_and_the_rest_is_counted(small, tmp_path):
     out, decisions, tasks = tmp_path / "batch", tmp_path / "decisions.csv", tmp_path / "tasks.json"
     solve(*small, out, home=tmp_path, budget=8)

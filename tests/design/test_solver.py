@@ -126,6 +126,7 @@ def test_edge_cases_end_with_a_certificate(spread, ridge, shape):
     assert certify(criterion, feasible, design.weights).gap <= 1e-4
 
 
+@pytest.mark.slow
 def test_frank_wolfe_agrees_and_needs_many_more_passes():
     geometry, criterion = problem(60, 8, 12, ridge=0.06)
     feasible = make_feasible(geometry, budget=50, max_labels_per_pair=math.inf, spread="free")

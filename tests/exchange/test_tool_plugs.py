@@ -89,6 +89,7 @@ def replied(path: Path, out: Path, said: str = "first") -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_the_command_line_offers_writes_replaces_and_reads_it(plugs: Path, batch: Path) -> None:
     assert "label-studio|argilla|csv|forum|parquet|jsonl|trl" in command(TOOLS, plugs, "export", "--help")
     assert "auto|label-studio|argilla|csv|forum|jsonl" in command(TOOLS, plugs, "import-labels", "--help")

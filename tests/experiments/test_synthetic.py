@@ -137,6 +137,7 @@ def _ordered(curves: Curves, *, least: float, least_reference: float) -> None:
     assert curves.mean("uniform")[-1] < 0.2 * curves.mean("uniform")[0]  # uniform does improve
 
 
+@pytest.mark.slow
 def test_the_published_ordering_holds_on_few_seeds() -> None:
     curves = run(replace(TABULAR, seeds=40))
     _ordered(curves, least=3, least_reference=2)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from curation.errors import RepresentationError
 from curation.representation.fisher_matrix import fisher_matrix, response_probabilities
+from curation.representation.left_out import left_out
 
 SIZES = (2, 5, 3, 7, 4)
 OFFSETS = np.concatenate([[0], np.cumsum(SIZES)])
@@ -111,7 +112,10 @@ def test_the_reference_is_the_closed_form_ridge_regression() -> None:
     theta = np.linalg.lstsq(stacked, np.concatenate([target, np.zeros(3)]), rcond=None)[0]
     found = response_probabilities(phi, OFFSETS, logprob=logprob, kind="reference")
     np.testing.assert_allclose(found.p, _softmax(phi @ theta), atol=1e-12)
-    assert found.fit_r2 == pytest.approx(1 - np.sum((target - centred @ theta) ** 2) / np.sum(target**2))
+    seen = left_out(phi, OFFSETS, logprob, ridge_share=1e-3)
+    assert seen is not None
+    assert found.fit_r2 == seen.features < 1 - np.sum((target - centred @ theta) ** 2) / np.sum(target**2)
+    assert "on prompts left out of the fit" in found.reason
 
 
 def test_empirical_is_the_softmax_with_temperature_and_length_normalisation() -> None:

@@ -44,6 +44,7 @@ def _digests(folder: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights_bit_for_bit_even_in_another_process(tmp_path: Path) -> None:
     prompts, responses, _ = _texts()
     first = fit_reference(prompts, responses, out=tmp_path / "a", seed=3, settings=QUICK)

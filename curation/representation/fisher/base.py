@@ -21,7 +21,7 @@ MANY = 0.1  # share of such prompts that is worth a warning
 @dataclass(frozen=True)
 class Given:
     """What probabilities are made of. phi: (N, d). offsets: (P+1,). logprob: (N,) nats, nan where unknown.
-    temperature: of a softmax over them. n_tokens: (N,) where they count per token, else None."""
+    temperature: of a softmax over them. n_tokens: (N,) where they may count per token, else None."""
 
     phi: NDArray[np.float64]
     offsets: NDArray[np.int64]
@@ -48,7 +48,7 @@ class Probabilities:
     p: NDArray[np.float64]  # (N,), sums to 1 in each prompt
     kind: FisherKind  # the kind used, never "auto"
     reason: str  # one sentence for people
-    fit_r2: float | None  # share of the within-prompt log-probability variance that theta_0 explains
+    fit_r2: float | None  # share of the log-probabilities' variance that theta_0 explains on prompts left out of a fit
     effective: NDArray[np.float64]  # (P,) exp of the entropy: the effective number of candidates
 
     @property
@@ -62,8 +62,12 @@ class Probabilities:
             return None
         return (
             f"in {self.crowded:.0%} of the prompts nearly all probability sits on one candidate (fewer than "
-            f"{CROWDED:g} effective ones), so the Fisher matrix sees few directions there: use --fisher uniform, "
-            "--per-token, or a higher --temperature."
+            f"{CROWDED:g} effective ones), so the Fisher matrix sees few directions there: use "
+            + (
+                "--fisher uniform, --per-token, or a higher --temperature."
+                if FISHERS[self.kind].tempered
+                else "--fisher uniform, or empirical."
+            )
         )
 
 

@@ -17,6 +17,7 @@ def probabilities(given: Given) -> Probabilities:
     import numpy as np
     import scipy.linalg
 
+    from curation.representation.left_out import left_out
     from curation.representation.segments import centre_within
 
     centred = centre_within(given.phi, given.offsets)
@@ -30,12 +31,10 @@ def probabilities(given: Given) -> Probabilities:
             "use --fisher uniform or other features."
         )
     theta = scipy.linalg.solve(gram + ridge * np.eye(d), centred.T @ target, assume_a="pos")
-    fitted = centred @ theta
-    total = float(target @ target)
-    r2 = 1.0 - float(np.sum((target - fitted) ** 2)) / total if total > 0 else None
-    share = "they do not differ within prompts" if r2 is None else f"features explain {r2:.0%} of them within prompts"
-    found = softmaxed("reference", given, fitted, f"log-probabilities regressed on the features ({share})")
-    return replace(found, fit_r2=r2)
+    seen = left_out(given.phi, given.offsets, given.logprob, given.n_tokens, ridge_share=RIDGE_SHARE)
+    share = "they do not differ within prompts" if seen is None else seen.clause()
+    found = softmaxed("reference", given, centred @ theta, f"log-probabilities regressed on the features; {share}")
+    return replace(found, fit_r2=None if seen is None else seen.features)
 
 
 def unasked(given: Given, because: str) -> Probabilities | str:

@@ -20,7 +20,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from curation.errors import StoreError
-from curation.review.store.failures import BUSY_SECONDS, DATABASE_ERRORS, in_words, replace_lost_connections
+from curation.review.store.failures import BUSY_SECONDS, DATABASE_ERRORS, hopeless, in_words, replace_lost_connections
 from curation.review.store.records import check_text
 from curation.settings import workspace
 from curation.system.file_lock import locked
@@ -206,7 +206,7 @@ def _migrate(engine: Engine) -> None:
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
                 return
-        except SQLAlchemyError:
-            if attempt == ATTEMPTS - 1 or engine.dialect.name == "sqlite":
+        except SQLAlchemyError as error:
+            if attempt == ATTEMPTS - 1 or engine.dialect.name == "sqlite" or hopeless(error):
                 raise
             time.sleep(0.1 * 2**attempt)  # another process is migrating the same server database

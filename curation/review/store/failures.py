@@ -27,6 +27,12 @@ def passing(error: Exception) -> bool:
     )
 
 
+def hopeless(error: Exception) -> bool:
+    """Whether a server cannot be used as it is addressed, so that trying again is of no use: it is not there, does not
+    let this user in, or has no database of that name."""
+    return _server_says(error)[0][:2] in ("", "28", "3D")
+
+
 def in_words(error: Exception, place: str) -> StoreError:
     """A database failure as value, rule, remedy. place: of `describe`."""
     code, cause = _server_says(error)

@@ -128,6 +128,7 @@ def test_without_sign_in_no_text_of_the_pool_leaves_the_server(browser, address)
         until(lambda: any(words in b"".join(received) for words in told[:-1]), True, page=page)
 
 
+@pytest.mark.slow
 def test_a_reviewers_decision_is_stored_under_the_email_and_sign_out_ends_it(browser, address, home):
     with tab(browser, address) as (page, _):
         only_the_button(page)
