@@ -204,8 +204,10 @@ for column, (title, value) in zip(
 ):
     column.metric(title, value)
 st.subheader("Checklist")
-warnings = guarded(lambda: batch_warnings(batch, [key for key, word in words.items() if word == "approve"]))
-show_findings(warnings, key="signoff", clean="No health finding on the approved pairs.")
+approved = [key for key, word in words.items() if word == "approve"]
+warnings = guarded(lambda: batch_warnings(batch, approved))
+if approved:
+    show_findings(warnings, key="signoff", clean="No health finding on the approved pairs.")
 taken = [
     finding.key
     for finding in warnings

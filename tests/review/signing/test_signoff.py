@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import sqlite3
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from curation.batch.folder import SIGNATURE, read_batch
+from curation.batch.folder import SIGNATURE, read_batch, read_criterion, read_selected
 from curation.batch.writing import check_target
 from curation.errors import BatchError, ExportError, SignatureError, StoreError
 from curation.exchange.send import export_signed
@@ -71,8 +73,35 @@ def test_the_checklist_tells_quotas_efficiency_and_certificate(desk: Any) -> Non
             store.decide(batch_id(folder), record["pair_id"], "reject", who="bea", reason="unclear")
     checks = {check.name: check for check in checklist(read_batch(folder), store)}
     assert not checks["Quota a"].holds
-    full = checks["What was approved is near the best possible batch"].figure
-    assert float(full.split("efficiency ")[1].split("%")[0]) < float(full.split(" of ")[1].split("%")[0])
+    near = checks["What was approved is near the best possible batch"]
+    attained, planned = (float(part) for part in re.findall(r"([\d.]+)% (?:of the way|was planned)", near.figure))
+    batch = read_batch(folder)
+    fisher, prior = read_criterion(batch.path)
+    selected, labels = read_selected(batch.path), batch.manifest["labels"]
+    f = [
+        np.trace(fisher @ np.linalg.inv(prior + selected.vectors.T @ (selected.vectors * (n / labels)[:, None])))
+        for n in (
+            np.zeros(len(selected.copies)),
+            selected.copies
+            * np.isin(
+                selected.pair_ids, [key for key, word in store.decided(batch.batch_id)[0].items() if word == "approve"]
+            ),
+            selected.copies,
+        )
+    ]
+    assert attained == pytest.approx(100 * (f[0] - f[1]) / (f[0] - batch.manifest["lower_bound"]), abs=0.051)
+    assert planned == pytest.approx(100 * (f[0] - f[2]) / (f[0] - batch.manifest["lower_bound"]), abs=0.051)
+    assert attained < planned
+
+
+def test_nothing_approved_is_near_nothing(desk: Any) -> None:
+    """Under a heavy prior the criterion of no labels at all is near the bound: it must not read as a good batch."""
+    folder, store = desk
+    for record in read_batch(folder).records:
+        store.decide(batch_id(folder), record["pair_id"], "flag", who="bea")
+    checks = {check.name: check for check in checklist(read_batch(folder), store)}
+    assert not checks["Something is approved"].holds
+    assert "What was approved is near the best possible batch" not in checks
 
 
 def test_a_later_decision_voids_the_signature_visibly_and_it_can_be_signed_again(desk: Any, tmp_path: Path) -> None:
