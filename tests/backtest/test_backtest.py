@@ -167,6 +167,7 @@ def test_results_do_not_depend_on_the_number_of_processes() -> None:
 # --- the verdict where the truth is planted ---
 
 
+@pytest.mark.slow
 def test_on_a_planted_linear_pool_the_design_needs_at_most_half_of_uniforms_labels() -> None:
     pool, truth, table = planted(0, prompts=120)
     arena = make_arena(pool, truth, [table], reward="raw", temperature=1.0)
@@ -237,6 +238,7 @@ def test_another_features_file_takes_part_in_the_search_and_wins_where_it_knows_
     assert "features blind.parquet" in {curve.rule for curve in found.tuning.curves}
 
 
+@pytest.mark.slow
 def test_a_search_tests_on_prompts_it_did_not_choose_on(tmp_path: Path) -> None:
     pool, truth, table = planted(7, prompts=40)
     arena = make_arena(pool, truth, [table], reward="raw")

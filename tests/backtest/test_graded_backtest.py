@@ -169,6 +169,7 @@ def test_the_json_of_a_run_has_every_curve_difference_and_noise(tmp_path: Path) 
     assert told["without"]["noises"][0]["differences"] != told["noises"][0]["differences"]
 
 
+@pytest.mark.slow
 def test_the_command_tests_answers_and_keeps_the_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pool, truth, table = planted(3, prompts=24)
     features, lines = tmp_path / "f.parquet", tmp_path / "pool.jsonl"

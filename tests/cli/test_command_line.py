@@ -24,6 +24,7 @@ SUMMARY_KEYS = (
 ).split()
 
 
+@pytest.mark.slow
 def test_solve_meets_its_certificate_budget_and_record_format(dev, tmp_path):
     out = tmp_path / "batch"
     result = solve(*dev, out, home=tmp_path, via=run_process)

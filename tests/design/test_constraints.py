@@ -54,6 +54,7 @@ def test_the_solver_reaches_the_conic_optimum_under_any_constraints_at_length(se
     assert_solved(seed)
 
 
+@pytest.mark.slow
 def test_the_random_problems_cover_every_constraint_in_company():
     cases = [constrained_case(seed) for seed in range(200)]
     on = np.array(

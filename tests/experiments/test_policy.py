@@ -219,6 +219,7 @@ def run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_an_experiment_without_its_data_is_refused_with_a_remedy(tmp_path: Path) -> None:
     done = run(tmp_path, "imdb", "--scale", "small")
     assert done.returncode == 1

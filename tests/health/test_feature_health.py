@@ -142,6 +142,7 @@ def test_mass_on_one_candidate_is_found(tmp_path: Path) -> None:
     assert "crowded" not in {f.key for f in feature_health(warm, SETTINGS)}
 
 
+@pytest.mark.slow
 def test_the_canned_generator_of_a_real_pool_draws_most_labels_and_is_named() -> None:
     from curation.pool.readers.read import read_pool
 

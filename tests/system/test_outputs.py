@@ -46,6 +46,7 @@ INPUTS = {
     "suite_features",
     "batch",
     "also",
+    "wheel",
 }
 
 
@@ -126,6 +127,7 @@ def line(name: str, option: str, out: Path, place: Path) -> list[str]:
         "solve": [pool, "--features", features, "--budget", "5"],
         "export": [str(place / "batch"), "--to", "csv", "--unsigned"],
         "bench": ["--quick", "--repeats", "1"],
+        "model": ["smollm2", "--from", features],
         "backtest": [pool, "--features", features, "--seeds", "2", "--workers", "1"],
         "experiment tabular": ["--seeds", "2"],
         "experiment contextual": ["--seeds", "2"],
