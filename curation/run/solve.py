@@ -144,6 +144,15 @@ def batch_cost(feasible: Feasible, batch: Batch) -> float | None:
     return None if costs is None else float(costs[batch.pairs] @ batch.copies)
 
 
+def _buys_nothing(feasible: Feasible, settings: DesignSettings) -> str:
+    """What to do where not one label was bought."""
+    costs, least = feasible.limits.costs, ""
+    if costs is not None:
+        cheapest = costs[~feasible.blocked.cpu().numpy()].min()
+        least = f": the cheapest pair that may be labelled costs {cheapest:,.4g} ({settings.cost})"
+    return f"budget {settings.budget:,.4g} buys no label{least}; raise --budget, or loosen the limits."
+
+
 def _repeats(feasible: Feasible, batch: Batch, kept: float) -> int:
     """Labels that repeat a pair, for the part of the budget kept for them: in expectation under a drawn batch, and
     never past it where the batch is exact."""
@@ -199,6 +208,8 @@ def solve(
     seconds["solve"] = time.perf_counter() - started
     started = time.perf_counter()
     batch = select_batch(criterion, feasible, design, settings)
+    if not batch.labels:
+        raise DesignError(_buys_nothing(feasible, settings))
     information = batch_information(feasible, batch)
     realised = criterion.value(information)
     rules = baselines(criterion, feasible, prepared.probabilities.p, seed=settings.seed) if with_baselines else {}

@@ -106,3 +106,14 @@ def test_check_counts_add_up_and_rejects_are_saved(tmp_path):
     assert result["rows"] == result["rows_used"] + result["rejects"] == 2
     saved = [json.loads(line) for line in (tmp_path / "rejects.jsonl").read_text().splitlines()]
     assert saved[0]["line"] == 2
+
+
+@pytest.mark.parametrize("select", ["sample", "exact", "paper"])
+def test_a_budget_below_the_cheapest_pair_is_refused_with_its_cost(select, small, tmp_path):
+    pool = read_pool(small[0]).pool
+    cheapest = min(sum(len(r.text) for r in sorted(p.responses, key=lambda r: len(r.text))[:2]) for p in pool.prompts)
+    asked = ["--cost", "characters", "--budget", cheapest / 1000 / 2, "--select", select]
+    out = tmp_path / "batch"
+    _, told = run("solve", small[0], "--features", small[1], *asked, "--out", out, home=tmp_path, status=1)
+    assert f"buys no label: the cheapest pair that may be labelled costs {cheapest / 1000:,.4g} (characters)" in told
+    assert not out.exists()

@@ -213,6 +213,8 @@ def _sweep(state: _State, candidates: _Candidates) -> int:
     """Price every swap at the present batch, then make the best of each pair while they still pay."""
     tally, n = state.tally, state.n
     batch = np.array(sorted(tally.copies), dtype=np.int64)
+    if not len(batch):
+        return 0
     Z = candidates.vectors
     V = state.feasible.geometry.vectors(batch)
     step = max(1, BLOCK_ENTRIES // max(len(Z), 1))
