@@ -153,3 +153,10 @@ def _same_space(
                 f"batch {batch.batch_id} was made on features of {name} {theirs[name]}, these are of {metadata[name]}; "
                 "use the same features, or start without --previous."
             )
+    chat = any(each.get("template", "").startswith("chat template") for each in (theirs, metadata))
+    if chat and any(theirs.get(name) != metadata.get(name) for name in ("end_of_turn", "before_answer")):
+        raise BatchError(
+            f"batch {batch.batch_id} was made on features that read answers otherwise ("
+            f"{theirs.get('template', 'unsaid')} there, {metadata.get('template', 'unsaid')} here); use the same "
+            "features, or start without --previous."
+        )

@@ -314,6 +314,9 @@ def test_another_space_another_model_or_a_batch_without_labels_is_refused(
         earlier_batches([made["batch"]], pool, space=SpaceSettings(dim=5), features_metadata={}, store=store)
     with pytest.raises(BatchError, match="features of model m1, these are of m2"):
         earlier_batches([made["batch"]], pool, space=SPACE, features_metadata={"model": "m2"}, store=store)
+    chat = {"model": "m1", "template": "chat template, <|im_end|> closes every response", "end_of_turn": "<|im_end|>"}
+    with pytest.raises(BatchError, match=r"read answers otherwise \(unsaid there, chat template, <\|im_end\|>"):
+        earlier_batches([made["batch"]], pool, space=SPACE, features_metadata=chat, store=store)
     with pytest.raises(BatchError, match="given twice"):
         earlier_batches([made["batch"]] * 2, pool, space=SPACE, features_metadata={}, store=store)
 
