@@ -55,8 +55,7 @@ PROBLEMS = [
 
 
 FAST = {
-    ("free", math.inf, "plain"), ("capped", 1.0, "plain"), ("balanced", 2.0, "plain"), ("capped", 1.0, "costs"),
-    ("free", 1.0, "mean length"), ("capped", 1.0, "all"),
+    ("free", math.inf, "plain"), ("balanced", 2.0, "plain"), ("capped", 1.0, "all"),
 }  # fmt: skip
 
 
