@@ -232,7 +232,7 @@ def _sweep(state: _State, candidates: _Candidates) -> int:
         if gain[at] <= floor:
             break
         e, f = int(batch[at]), int(candidates.pairs[partner[at]])
-        if not tally.swaps(np.array([e]), np.array([f]))[0, 0] or e not in tally.copies:
+        if e not in tally.copies or tally.whole(f) or not tally.swaps(np.array([e]), np.array([f]))[0, 0]:
             continue
         z_e, z_f = V[at], Z[partner[at]]
         if float(state.point.swap(z_e[None], z_f[None], n)[0, 0]) <= 0.3 * gain[at]:

@@ -78,6 +78,10 @@ class Tally:
         return np.asarray(memory["ahead"].clamp_min(0.0).numpy())
 
     @cached_property
+    def _blocked(self) -> np.ndarray:
+        return np.asarray(self.feasible.blocked.cpu().numpy())
+
+    @cached_property
     def _costs(self) -> np.ndarray:
         return np.broadcast_to(1.0, self.geometry.pairs) if self.feasible.counted else self.cost.cpu().numpy()
 
@@ -119,10 +123,13 @@ class Tally:
         self.used_share += count * self.touches(at)[0]
         self.used_over += [count * over[pair] for over in self.over]
 
+    def whole(self, pair: int) -> bool:
+        """Whether a pair has all the labels that one pair may have."""
+        return bool(self._whole[pair])
+
     def closed(self, pairs: np.ndarray) -> np.ndarray:
         """(m,) pinned or excluded."""
-        blocked = self.feasible.blocked
-        return np.asarray(blocked[torch.as_tensor(pairs, device=blocked.device)].cpu().numpy())
+        return np.asarray(self._blocked[pairs])
 
     def _takes(self, pairs: np.ndarray) -> Takes:
         """What a label of each pair (m,) takes: of its prompt, its stratum, the shares, the limits on means."""
