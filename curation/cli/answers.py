@@ -9,7 +9,7 @@ import typer
 
 from curation.cli.asked import DeviceOpt
 from curation.cli.kinds import POLICY
-from curation.cli.options import JsonOpt, ModelDtypeChoice
+from curation.cli.options import JsonOpt, ModelDtypeChoice, at_least_one, rule_names
 from curation.cli.output import emit, say, say_inline
 from curation.cli.writes import Writes
 from curation.device import resolve_device
@@ -59,10 +59,11 @@ def answers(
     from curation.run.prepare import load_pool
 
     settings = AnswersSettings(
-        model=model, rules=_names(rules), budgets=_numbers(budgets), seeds=tuple(range(_positive(seeds, "--seeds"))),
-        answers=per_prompt, tokens=_positive(tokens, "--tokens"), layers=layers, judged=_positive(judged, "--judged"),
+        model=model, rules=rule_names(rules), budgets=_numbers(budgets), answers=per_prompt, layers=layers,
+        seeds=tuple(range(at_least_one(seeds, "--seeds"))), tokens=at_least_one(tokens, "--tokens"),
+        judged=at_least_one(judged, "--judged"),
         temperature=temperature, dtype=cast(Literal["float32", "bfloat16"], dtype.value), pooling=pooling, seed=seed,
-        training=AdapterTraining(epochs=_positive(epochs, "--epochs"), learning_rate=learning_rate, beta=beta),
+        training=AdapterTraining(epochs=at_least_one(epochs, "--epochs"), learning_rate=learning_rate, beta=beta),
     )  # fmt: skip
     loaded = load_pool(pool)
     folder = out or place(loaded.pool.name)
@@ -99,21 +100,8 @@ def _share(values: list[float]) -> str:
     return f"{value:.1%} ({low:.1%} to {high:.1%})"
 
 
-def _names(text: str) -> tuple[str, ...]:
-    found = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-    if not found:
-        raise typer.BadParameter("no rule is named; give a list like trace,uniform", param_hint="--rules")
-    return found
-
-
 def _numbers(text: str) -> tuple[int, ...]:
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not parts or not all(part.isdigit() and int(part) for part in parts):
         raise typer.BadParameter(f"{text!r} is not a list like 40,120", param_hint="--budgets")
     return tuple(sorted({int(part) for part in parts}))
-
-
-def _positive(value: int, name: str) -> int:
-    if value < 1:
-        raise typer.BadParameter(f"{value} is below 1", param_hint=name)
-    return value

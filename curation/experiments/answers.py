@@ -23,6 +23,7 @@ from curation.backtest.split import Known, generator_strength
 from curation.experiments.adapters import AdapterTraining, implicit_rewards, train
 from curation.experiments.answers_report import report
 from curation.experiments.curate import buy
+from curation.experiments.forecast import spoken
 from curation.experiments.stages import Stages, load_json, save_json
 from curation.experiments.training import PolicyError
 from curation.experiments.upper import Halves, Read, load_read, tokens_of
@@ -131,13 +132,6 @@ def run_answers(
         result["seconds"] = time.perf_counter() - started
         save_json(out / "result.json", {**result, **report(result)} if done + 1 == len(runs) else result)
     return load_json(out / "result.json")  # type: ignore[no-any-return]
-
-
-def spoken(seconds: float) -> str:
-    """A time for people."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def judged(test: Half, moved: Array) -> dict[str, Any]:
