@@ -36,7 +36,7 @@ class ScaleChoice(StrEnum):
 ScaleOpt = Annotated[
     ScaleChoice,
     typer.Option(
-        help="published: the paper's models from the hub; real: --model, hours on a CPU; small: minutes, no model needed."
+        help="published: the paper's models from the hub; real: --model, hours on a CPU; small: minutes, no model."
     ),
 ]
 ModelOpt = Annotated[str | None, typer.Option(help="Folder or hub name of the base model of real or published.")]
