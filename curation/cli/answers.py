@@ -33,7 +33,7 @@ def answers(
     per_prompt: Annotated[int, typer.Option(help="Answers of a prompt at most, taken at random; 0 is all.")] = 10,
     judged: Annotated[int, typer.Option(help="Held-out prompts that a policy is judged on.")] = 70,
     epochs: Annotated[int, typer.Option(help="Times every label is trained on.")] = 2,
-    learning_rate: Annotated[float, typer.Option(help="Of AdamW on the adapters.")] = 2e-4,
+    learning_rate: Annotated[float, typer.Option(help="Of AdamW on the adapters.")] = 5e-4,
     beta: Annotated[float, typer.Option(help="Of DPO.")] = 0.1,
     temperature: Annotated[
         float | None, typer.Option(help="Labels are drawn on quality over this; default: as in a backtest.")

@@ -26,7 +26,7 @@ class AdapterTraining:
     """DPO at `beta` with AdamW: pairs a step, rank of the adapters (their scale is twice the rank over the rank)."""
 
     epochs: int = 2
-    learning_rate: float = 2e-4
+    learning_rate: float = 5e-4
     batch: int = 8
     beta: float = 0.1
     rank: int = 16

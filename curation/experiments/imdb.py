@@ -205,12 +205,12 @@ def run_imdb(
             for beta in settings.betas:
                 name = f"{kind}-{rule}{'' if share == 1 else f'-{n}'}-beta{beta:g}-seed{seed}"
                 depends = [base, asdict(settings.dpo), rows, beta, seed, 2]
-                kept = stages.unfinished(name, depends)
+                unfinished = stages.unfinished(name, depends)
 
-                def policy(folder: Path, rows=rows, beta=beta, seed=seed, kept=kept) -> None:  # type: ignore[no-untyped-def]
+                def policy(folder: Path, rows=rows, beta=beta, seed=seed, unfinished=unfinished) -> None:  # type: ignore[no-untyped-def]
                     model, _ = run_dpo(
                         sft, rows, settings.dpo, beta=beta, template=PLAIN, seed=seed, device=device, out=folder,
-                        kept=kept,
+                        kept=unfinished,
                     )  # fmt: skip
                     made = generate(
                         model, tokenizer, test, count=settings.eval_samples, temperature=1.0,
