@@ -38,7 +38,10 @@ def read(model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Halves,
     return halves, load_read(folder)
 
 
-TEXTS = [["the sea is wide", "the sea is deep", "an egg"], ["boil it in water for eight minutes and cool it then", "no"]]
+TEXTS = [
+    ["the sea is wide", "the sea is deep", "an egg"],
+    ["boil it in water for eight minutes and cool it then", "no"],
+]
 
 
 def pool_of(prompts: int = 24) -> PoolFile:
@@ -80,7 +83,7 @@ def test_a_cut_answer_has_its_first_tokens_and_no_end(read: tuple[Halves, Read])
 @pytest.mark.parametrize("kind", ["gpt2", "bert"])
 def test_a_model_that_cannot_be_cut_is_refused_in_words(kind: str, tmp_path: Path) -> None:
     folder = save_model(tmp_path, kind)
-    with pytest.raises(CurationError, match="cannot be read in two halves|is an encoder"):
+    with pytest.raises(CurationError, match=r"cannot be read in two halves|is an encoder"):
         Halves(str(folder), layers=1)
 
 

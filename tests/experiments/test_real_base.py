@@ -74,8 +74,8 @@ def test_a_training_that_is_killed_goes_on_from_its_step(
         return plain(self, **options)
 
     asked: dict[str, Any] = {"beta": 0.1, "template": PLAIN, "seed": 0, "device": "cpu", "out": tmp_path / "a"}
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(DPOTrainer, "train", killed)
+    monkeypatch.setattr(DPOTrainer, "train", killed)
+    with pytest.raises(Killed):
         run_dpo(base, ROWS, settings, kept=tmp_path / "kept", **asked)
     assert [p.name for p in (tmp_path / "kept").glob("checkpoint-*")] == ["checkpoint-5"]
     seen: list[int] = []
