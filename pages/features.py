@@ -78,7 +78,7 @@ def extraction() -> None:
         )
         model_column, pooling_column, layer_column, start_column = st.columns([2, 1, 1, 1], vertical_alignment="bottom")
         model = model_column.text_input("Model", "fit", key="job_model")
-        pooling = pooling_column.selectbox("Pooling", ["last", "mean"], key="job_pooling")
+        pooling = pooling_column.selectbox("Pooling", ["mean", "last"], key="job_pooling")
         layer = layer_column.number_input("Layer", -200, 200, -1, key="job_layer")
         running = job is not None and job.state == "running"
         if start_column.button(

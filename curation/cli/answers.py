@@ -39,7 +39,7 @@ def answers(
         float | None, typer.Option(help="Labels are drawn on quality over this; default: as in a backtest.")
     ] = None,
     pooling: Annotated[str, typer.Option(help="Token(s) that stand for an answer in the design: last or mean.")] = (
-        "last"
+        "mean"
     ),
     dtype: Annotated[ModelDtypeChoice, typer.Option(help="Of the frozen weights; the adapters are float32.")] = (
         ModelDtypeChoice.float32

@@ -98,7 +98,7 @@ def features(
     model: Annotated[str, typer.Option(help="Hub name, folder, or `fit`: a small model fitted on the pool's text.")],
     columns: MapOpt = None,
     layer: Annotated[int, typer.Option(help="Hidden layer; -1 is the last.")] = -1,
-    pooling: Annotated[PoolingChoice, typer.Option(help="Token(s) that stand for the response.")] = PoolingChoice.last,
+    pooling: Annotated[PoolingChoice, typer.Option(help="Token(s) that stand for the response.")] = PoolingChoice.mean,
     batch_tokens: Annotated[str, typer.Option(help="Tokens of one forward pass, or auto.")] = "auto",
     device: DeviceOpt = "auto",
     dtype: Annotated[ModelDtypeChoice, typer.Option(help="Of the model; auto: float32 on a CPU, half on a GPU.")] = (

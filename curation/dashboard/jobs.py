@@ -184,7 +184,7 @@ def start_features_job(
     *,
     model: str,
     layer: int = -1,
-    pooling: str = "last",
+    pooling: str = "mean",
     seed: int = 0,
     who: str = COMMAND_LINE,
     store: Store | None = None,

@@ -58,7 +58,7 @@ class AnswersSettings:
     shown: int = 5
     temperature: float | None = None
     dtype: ModelDtype = "float32"
-    pooling: str = "last"
+    pooling: str = "mean"
     training: AdapterTraining = field(default_factory=AdapterTraining)
     space: SpaceSettings = field(default_factory=SpaceSettings)
     design: DesignSettings = field(default_factory=lambda: DesignSettings(budget=1))  # but for its budget

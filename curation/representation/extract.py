@@ -66,7 +66,7 @@ def extract(
     out: str | Path,
     model: str,
     layer: int = -1,
-    pooling: Pooling = "last",
+    pooling: Pooling = "mean",
     batch_tokens: BatchTokens = "auto",
     device: str = "auto",
     model_dtype: ModelDtype = "auto",

@@ -96,7 +96,7 @@ def make_features(
     *,
     model: str,
     layer: int = -1,
-    pooling: Literal["last", "mean"] = "last",
+    pooling: Literal["last", "mean"] = "mean",
     batch_tokens: Literal["auto"] | int = "auto",
     device: str = "auto",
     model_dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",

@@ -108,7 +108,7 @@ def test_the_state_is_read_at_the_templates_end_of_turn(tmp_path: Path) -> None:
         out = model(torch.tensor([ids]), output_hidden_states=True)
     logs = torch.log_softmax(out.logits[0].double(), -1)
     by_hand = sum(float(logs[k - 1, ids[k]]) for k in range(len(ids) - len(answer), len(ids)))
-    got = encode(["Where?"], [["In Paris."]], model=str(tmp_path), device="cpu")
+    got = encode(["Where?"], [["In Paris."]], model=str(tmp_path), pooling="last", device="cpu")
     assert got.reference_logprob is not None
     assert got.reference_logprob[0] == pytest.approx(by_hand, abs=1e-4)
     np.testing.assert_allclose(got.matrix[0], out.hidden_states[-1][0, -1].numpy(), atol=1e-5)

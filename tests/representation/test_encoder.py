@@ -43,7 +43,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     }
 
 
-def _by_hand(folder: Path, kind: str, *, layer: int = -1, pooling: str = "last") -> tuple[np.ndarray, np.ndarray]:
+def _by_hand(folder: Path, kind: str, *, layer: int = -1, pooling: str = "mean") -> tuple[np.ndarray, np.ndarray]:
     """One unpadded forward pass per response; the tokens are put together from the words of the layout."""
     import torch
     import transformers

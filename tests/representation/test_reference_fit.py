@@ -177,7 +177,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(model: str, tmp_path: Path, m
     with pytest.raises(RepresentationError, match=r"unfinished run; use --resume"):
         extract(prompts, responses, ids, out=out, **options)
     with pytest.raises(RepresentationError, match="other texts or settings"):
-        extract(prompts, responses, ids, out=out, resume=True, **{**options, "pooling": "mean"})
+        extract(prompts, responses, ids, out=out, resume=True, **{**options, "pooling": "last"})
     changed = [["another text", *texts[1:]] for texts in responses]
     with pytest.raises(RepresentationError, match="other texts or settings"):
         extract(prompts, changed, ids, out=out, resume=True, **options)
@@ -217,10 +217,10 @@ def test_an_output_that_exists_is_refused_kept_or_replaced_as_asked(tmp_path: Pa
     assert any("whole already" in note for note in again.notes)
     assert again.log_probabilities
     with pytest.raises(RepresentationError, match="other texts or settings"):
-        extract(prompts, responses, ids, resume=True, pooling="mean", **options)
-    forced = extract(prompts, responses, ids, force=True, pooling="mean", **options)
-    assert forced.metadata["pooling"] == "mean"
-    assert read_features(out, ids).metadata["pooling"] == "mean"
+        extract(prompts, responses, ids, resume=True, pooling="last", **options)
+    forced = extract(prompts, responses, ids, force=True, pooling="last", **options)
+    assert forced.metadata["pooling"] == "last"
+    assert read_features(out, ids).metadata["pooling"] == "last"
 
 
 def test_fit_metadata_names_seed_steps_and_losses_and_the_folder_is_kept_when_given(tmp_path: Path) -> None:
