@@ -9,23 +9,24 @@ from pathlib import Path
 import streamlit as st
 
 HERE = Path(__file__).resolve().parent
-ICON = str(HERE / "data" / "icon.png")
 
 if __name__ == "__main__":
     from pages._guard import told
     from pages._navigation import navigation
-    from pages._shared import open_state, sidebar
+    from pages._shared import open_state
     from pages._signin import entrance, gate
+    from pages._steps import beside_the_work
+    from pages._style import STYLE
 
-    st.set_page_config(page_title="Pairwright", page_icon=ICON, layout="wide", initial_sidebar_state=240)
-    found = entrance()
     # The navigation is declared for everybody: without it Streamlit would run a page's script alone, past this file.
-    page = navigation(hidden=not found.who)
-    gate(found)
+    page = navigation()
+    st.set_page_config(page_title=f"{page.title} · Pairwright")
+    st.html(STYLE)
+    gate(entrance())
     with told(f"page {page.url_path or page.title}"):
         open_state()
-        sidebar()
-        page.run()
+        with beside_the_work(page), told(f"page {page.url_path or page.title}"):
+            page.run()
 else:
     from pages._headers import MIDDLEWARE
 

@@ -19,15 +19,20 @@ from pages._widgets import chart, escaped
 SEEDS = 24
 
 
+def stored() -> Result | None:
+    """The backtest of this pool that lies here, None where there is none."""
+    return guarded(lambda: read(place(open_pool().pool)))
+
+
 def section() -> None:
-    """The verdict, its curves, and the button that makes them."""
-    st.subheader("Backtest on known outcomes")
+    """The curves behind the verdict that the page opens with, and the button that makes them."""
+    st.header("Backtest on known outcomes")
     opened = open_pool()
     if not (opened.known_quality or opened.known_labels):
         st.info(
             "This pool carries no outcomes: no `quality` on responses and no `labels` on prompts. Nothing can be tested "
-            "here, and no result from elsewhere is shown in its place. With labels of earlier batches: "
-            "`python -m curation backtest POOL --features FILE --batch FOLDER`.",
+            "here, and no result from elsewhere is shown in its place. Labels of earlier batches can be tested on, too: the "
+            "manual says how.",
             icon=":material/hourglass_empty:",
         )
         return
@@ -42,6 +47,17 @@ def section() -> None:
     )
     job = latest_job(opened.pool.fingerprint, "backtest")
     running = job is not None and job.state == "running"
+    result = stored()
+    if result is not None:
+        if (result.options.space, result.options.design) != (asked.space, asked.design):
+            st.warning("This result is of other settings than the present ones.", icon=":material/history:")
+        shown(result)
+    elif not running:
+        st.info(
+            f"Not run on this pool yet. {SEEDS} times, half of the prompts are labelled by each rule, and the policy that the "
+            "labels lead to is judged on the other half. It takes a few minutes, in the background.",
+            icon=":material/hourglass_empty:",
+        )
     if st.button(f"Run {SEEDS} splits with the present settings", key="run_backtest", disabled=running,
                  icon=":material/play_arrow:"):  # fmt: skip
         guarded(
@@ -55,19 +71,11 @@ def section() -> None:
             )
         )
         st.rerun()
-    job = job_panel("backtest", opened.pool.fingerprint, "splits")
-    result = guarded(lambda: read(folder))
-    if result is None:
-        st.info("Not run on this pool yet.", icon=":material/hourglass_empty:")
-        return
-    if (result.options.space, result.options.design) != (asked.space, asked.design):
-        st.warning("This result is of other settings than the present ones.", icon=":material/history:")
-    shown(result)
+    job_panel("backtest", opened.pool.fingerprint, "splits", told=result is not None)
 
 
 def shown(result: Result) -> None:
-    """Verdict, curves, differences, tables."""
-    (st.success if result.ahead else st.warning)(escaped(result.verdict), icon=":material/gavel:")
+    """Curves, differences, tables; the verdict is what the page opens with."""
     if result.explained is not None:
         st.caption(escaped(result.explained.sentence()))
     report = result.report

@@ -18,10 +18,10 @@ def section() -> None:
     """Bundled results and this pool's own, each with its verdict first."""
     own = read_result(place(open_pool().pool.name))
     found = [*([{**own, "own": True}] if own is not None and "table" in own else []), *bundled()]
-    st.subheader("A real model, trained on bought labels")
+    st.header("A real model, trained on bought labels")
     if not found:
         st.info(
-            "No result is at hand. One is made from the command line: `python -m curation experiment answers`.",
+            "No result is at hand. One is made from the command line and takes hours; the manual says how.",
             icon=":material/hourglass_empty:",
         )
         return

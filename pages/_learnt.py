@@ -117,7 +117,7 @@ def section() -> None:
     if found is None:
         return
     labelled, told = found
-    st.subheader("What your labels say")
+    st.header("What your labels say")
     _say(labelled, told)
     left, right = st.columns(2)
     with left:

@@ -10,6 +10,7 @@ from typing import Any
 
 import streamlit as st
 
+ICON = str(Path(__file__).resolve().parents[1] / "data" / "icon.png")
 SECTIONS = ("Pool", "Design", "Batch", "Proof")  # in this order; another section of a page comes after them
 
 
@@ -51,11 +52,22 @@ def _declared(path: Path) -> dict[str, Any]:
     raise ValueError(f"{path} must declare PAGE with section, rank, title and icon, as the other pages do")
 
 
-def navigation(*, hidden: bool = False) -> Any:
-    """The pages in their order; returns the one to run. hidden: declared, not shown."""
+def navigation() -> Any:
+    """Declare the pages in their order; returns the one to run. `pages/_steps.py` draws their list, not Streamlit.
+
+    The icon comes first: without it the browser would fetch each page's own from a server outside.
+    """
+    st.set_page_config(page_title="Pairwright", page_icon=ICON, layout="wide", initial_sidebar_state=280)
     sections: dict[str, list[Any]] = {}
     for place, page in enumerate(page_files()):
-        sections.setdefault(page.section, []).append(
-            st.Page(page.path, title=page.title, icon=page.icon, url_path=page.address, default=place == 0)
-        )
-    return st.navigation(sections, position="hidden" if hidden else "sidebar")  # type: ignore[arg-type]
+        sections.setdefault(page.section, []).append(_declared_page(page, first=place == 0))
+    return st.navigation(sections, position="hidden")
+
+
+def linked_pages() -> list[Any]:
+    """The pages in the order of the work, as links take them."""
+    return [_declared_page(page, first=place == 0) for place, page in enumerate(page_files())]
+
+
+def _declared_page(page: PageFile, *, first: bool) -> Any:
+    return st.Page(page.path, title=page.title, icon=page.icon, url_path=page.address, default=first)

@@ -30,12 +30,17 @@ def start(kind: Kind, data: Path) -> Job:
     )  # fmt: skip
 
 
+def stored() -> bool:
+    """Whether either experiment has left a result."""
+    return any(read_result(place(kind)) is not None for kind in KINDS)
+
+
 def section() -> None:
     """Stored results of both experiments, and the buttons that make the small ones."""
-    st.subheader("Policy experiments")
+    st.header("Policy experiments")
     st.caption(
         "Real DPO training with TRL. The small scale takes minutes on a CPU: its models are tiny, so it shows that the whole "
-        "chain works and rarely more. Published sizes run from the command line: `python -m curation experiment imdb`."
+        "chain works and rarely more. Published sizes take a GPU and are run from the command line; the manual says how."
     )
     for kind in KINDS:
         st.markdown(f"**{kind.upper()}**")
@@ -48,14 +53,11 @@ def section() -> None:
         ):
             guarded(partial(start, kind, data))
             st.rerun()
-        job_panel("policy", kind, "stages")
         result = read_result(place(kind))
+        job_panel("policy", kind, "stages", told=result is not None)
         if result is None:
-            option = "--data FILE" if kind == "imdb" else "--pool FILE"
-            st.info(
-                f"Not run in this workspace yet: `python -m curation experiment {kind} --scale small {option}`.",
-                icon=":material/hourglass_empty:",
-            )
+            lacking = "" if data is not None else " Its data are not in the folders this dashboard may open."
+            st.info(f"Not run in this workspace yet.{lacking}", icon=":material/hourglass_empty:")
         elif kind == "imdb":
             shown_imdb(result)
         else:

@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 import streamlit as st
 
 from curation.dashboard.places import (
-    DEMO,
     FEATURES_ENDINGS,
     LIST_ENDINGS,
     allowed_path,
@@ -28,7 +27,7 @@ from curation.run.prepare import load_pool, prepare
 from curation.run.results import Prepared, Solved
 from curation.run.solve import solve
 from pages._navigation import navigation
-from pages._signin import entrance, who_is_here, who_line
+from pages._signin import who_is_here
 from pages._store import guarded
 
 T = TypeVar("T")
@@ -61,7 +60,7 @@ def header(title: str, question: str) -> None:
     if "view" not in st.session_state:
         navigation()
         st.rerun()
-    st.title(title)
+    st.title(title, anchor=False)
     st.caption(question)
     for words in st.session_state.pop("refused", ()):
         st.warning(words, icon=":material/link_off:")
@@ -79,13 +78,19 @@ def open_state() -> None:
 
 def write_url() -> None:
     """Mirror the session's view in the address, so that it can be shared and survives a reload."""
+    wanted = address_query()
+    if st.query_params.to_dict() != wanted:
+        st.query_params.from_dict(wanted)
+
+
+def address_query() -> dict[str, str]:
+    """What the address of any page of this session carries: links that have it at once leave one step in the history."""
     wanted = current_view().to_query()
     for key in PAGE_KEYS:
         value = st.session_state.get(f"page_{key}")
         if value:
             wanted[key] = str(value)
-    if st.query_params.to_dict() != wanted:
-        st.query_params.from_dict(wanted)
+    return wanted
 
 
 def current_view() -> View:
@@ -151,10 +156,19 @@ def open_pool() -> OpenPool:
     """The session's pool. Ends the page with words where it cannot be read."""
 
     def read() -> OpenPool:
+        st.session_state.pop("pool_in_view", None)
         path = pool_path(current_view().pool)
-        return _open_pool(str(path), digest_of(path))
+        opened = _open_pool(str(path), digest_of(path))
+        st.session_state["pool_in_view"] = (current_view().pool, opened)
+        return opened
 
     return guarded(read)
+
+
+def pool_in_view() -> OpenPool | None:
+    """The session's pool as a page has opened it; None where none has, or it could not be read."""
+    name, opened = st.session_state.get("pool_in_view", ("", None))
+    return opened if name == current_view().pool else None
 
 
 def features_path() -> Path | None:
@@ -254,12 +268,3 @@ def reviewer() -> str:
     Raises SignInError, a CurationError, where nobody may act.
     """
     return who_is_here()
-
-
-def sidebar() -> None:
-    """What is open and who is here, in a few lines under the navigation."""
-    view = current_view()
-    with st.sidebar:
-        name = "Demo pool" if view.pool == DEMO else Path(view.pool).name
-        st.caption(f"**{name}**")
-        who_line(entrance())

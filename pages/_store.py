@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import streamlit as st
 
+from curation.dashboard.wording import on_a_page
 from curation.errors import CurationError
 from curation.settings import workspace
 
@@ -19,7 +20,7 @@ T = TypeVar("T")
 
 def stop_with(error: Exception) -> None:
     """Show an error's own words and end the page."""
-    st.error(str(error), icon=":material/error:")
+    st.error(on_a_page(str(error)), icon=":material/error:")
     st.stop()
 
 

@@ -28,9 +28,14 @@ def start(kind: Kind) -> Job:
     )  # fmt: skip
 
 
+def stored() -> bool:
+    """Whether either experiment has left a result."""
+    return any(read(place(kind)) is not None for kind in KINDS)
+
+
 def section() -> None:
     """Stored results of both experiments, and the buttons that make them."""
-    st.subheader("Synthetic ground truth")
+    st.header("Synthetic ground truth")
     st.caption(
         "Rewards are known here, so the policy that labels lead to can be compared with the best one. Four ways to choose the "
         "comparisons, the same estimate for all; bands are two standard errors."
@@ -49,7 +54,7 @@ def section() -> None:
             if st.button("Run 200 seeds", key=f"run_{kind}", disabled=running, icon=":material/play_arrow:"):
                 guarded(partial(start, kind))
                 st.rerun()
-            job_panel("synthetic", kind, "seeds")
+            job_panel("synthetic", kind, "seeds", told=curves is not None)
 
 
 def shown(curves: Curves, kind: str) -> None:

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import streamlit as st
+from streamlit.elements.lib.streamlit_plotly_theme import GRAY_90 as TEXT  # stands for the theme's own text colour
 
 from curation.batch.folder import BatchFolder
 from curation.batch.records import pair_labels, solved_settings
+from curation.charts.data import described, figure_csv
 from curation.pool.schema import prompt_text
 from curation.review.topup import replacement_in
 from curation.run.results import Solved
@@ -19,6 +21,7 @@ from pages._store import guarded, review_store
 
 SHOWN = 20_000  # characters of a text on screen: a browser takes gigabytes for a megabyte of one
 PLOT_CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["toggleSpikelines"], "responsive": True}
+PICTURES = {"png": "PNG", "svg": "SVG"}
 
 
 def batch_choice() -> Path:
@@ -127,6 +130,37 @@ def escaped(text: str) -> str:
     return "".join("\\" + c if c in "\\`*_{}[]()#+-.!|~$<>:" else c for c in text)
 
 
-def chart(figure: Any, *, key: str, **options: Any) -> Any:
-    """A plotly figure across the column's width."""
-    return st.plotly_chart(figure, width="stretch", config=PLOT_CONFIG, key=key, **options)
+def chart(figure: Any, *, key: str, alt: str = "", **options: Any) -> Any:
+    """A plotly figure across the column's width, in the theme's colours; under it its picture and its numbers to take.
+
+    alt: what a screen reader says of it; made of its axes and series where it is not given.
+    """
+    ink, text = {"color": TEXT}, alt or described(figure)
+    figure.update_layout(font=ink, legend_font=ink, hoverlabel_font=ink)
+    for axes in (figure.update_xaxes, figure.update_yaxes):
+        axes(tickfont=ink, title_font=ink)
+    figure.update_coloraxes(colorbar_tickfont=ink, colorbar_title_font=ink)
+    kind = st.session_state.setdefault("picture", "png")
+    config = {**PLOT_CONFIG, "toImageButtonOptions": {"format": kind, "filename": key, "scale": 2}}
+    drawn = st.plotly_chart(figure, width="stretch", config=config, key=key, alt=text, **options)
+    _to_take(figure, key)
+    return drawn
+
+
+def _to_take(figure: Any, key: str) -> None:
+    """The choice of the picture's format, and the figure's numbers as a file."""
+    mine = f"picture_{key}"
+
+    def take() -> None:
+        st.session_state["picture"] = st.session_state[mine]
+
+    st.session_state[mine] = st.session_state["picture"]
+    with st.popover("Picture, data", type="tertiary", icon=":material/download:", key=f"take_{key}"):
+        st.radio(
+            "The camera over the chart saves it as", list(PICTURES), format_func=PICTURES.__getitem__, horizontal=True,
+            key=mine, on_change=take,
+        )  # fmt: skip
+        st.download_button(
+            "Its numbers (CSV)", lambda: figure_csv(figure), f"{key}.csv", "text/csv", on_click="ignore",
+            icon=":material/table:", key=f"numbers_{key}",
+        )  # fmt: skip

@@ -1,17 +1,23 @@
 """Does it work here? Only what exists is shown; what was not tested is said to be untested."""
 
+from collections.abc import Callable
+
 import streamlit as st
 
 from curation.charts.evidence import draw_luck
+from curation.dashboard.found import evidence_sentence
 from curation.insight.luck import Draws, repeated_draws
 from curation.run.results import Solved
 from pages._backtest import section as backtest_section
+from pages._backtest import stored
 from pages._bought import section as bought_section
 from pages._learnt import section as learnt_section
 from pages._policy import section as policy_section
-from pages._shared import header, open_pool, prepared_pool, solved_view
+from pages._policy import stored as policy_stored
+from pages._shared import header, open_pool, prepared_pool, solved_key, solved_view
 from pages._synthetic import section as synthetic_section
-from pages._widgets import chart
+from pages._synthetic import stored as synthetic_stored
+from pages._widgets import chart, escaped
 
 PAGE = {"section": "Proof", "rank": 1, "title": "Evidence", "icon": ":material/science:"}
 
@@ -36,18 +42,41 @@ def _draws(key: tuple[object, ...], _solved: Solved) -> Draws:
     )
 
 
-header("Evidence", "Does choosing pairs pay, here, on this pool? What exists is below; what does not is named.")
+def finding() -> None:
+    """Whether choosing pairs pays here, in a sentence."""
+    opened, result = open_pool(), stored()
+    words = evidence_sentence(result, draws, testable=bool(opened.known_quality or opened.known_labels))
+    (st.success if result is not None and result.ahead else st.warning)(escaped(words), icon=":material/gavel:")
+
+
+def luck_section() -> None:
+    """Repeated draws of the design and of uniform sampling."""
+    st.header("Is this batch the luck of its draw?")
+    chart(draw_luck(draws), key="luck")
+    st.caption(draws.sentence())
+
+
+def assumptions() -> None:
+    """What no result here can take away."""
+    st.header("What the method assumes, and where it fails")
+    st.markdown(ASSUMES)
+
+
+# What a page opens with is a result: a part that has none yet, only the button that makes it, stands after those.
+SECTIONS: list[tuple[Callable[[], bool], Callable[[], None]]] = [
+    (lambda: stored() is not None, backtest_section),
+    (lambda: True, bought_section),
+    (lambda: True, learnt_section),
+    (lambda: True, luck_section),
+    (synthetic_stored, synthetic_section),
+    (policy_stored, policy_section),
+]
+
+header("Evidence", "Does choosing pairs pay, here, on this pool? What exists comes first; what does not is named.")
 prepared_pool()
-bought_section()
-solved, opened = solved_view(), open_pool()
-st.subheader("Is this batch the luck of its draw?")
-identity = (opened.pool.fingerprint, solved.prepared.space.fingerprint, solved.settings, solved.overlap)
-draws = _draws((*identity, float(solved.design.weights.square().sum())), solved)
-chart(draw_luck(draws), key="luck")
-st.caption(draws.sentence())
-learnt_section()
-backtest_section()
-synthetic_section()
-policy_section()
-st.subheader("What the method assumes, and where it fails")
-st.markdown(ASSUMES)
+solved = solved_view()
+draws = _draws((solved_key(solved), float(solved.design.weights.square().sum())), solved)
+finding()
+for _, section in sorted(SECTIONS, key=lambda each: not each[0]()):
+    section()
+assumptions()

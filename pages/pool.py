@@ -7,12 +7,14 @@ import pandas as pd
 import streamlit as st
 
 from curation.charts.pool import candidates, counts, lengths
+from curation.dashboard.found import pool_sentence
 from curation.dashboard.places import DEMO, list_pools, save_upload
 from curation.dashboard.view import View
 from curation.health.finding import Finding
 from curation.health.texts import duplicate_pairs, example_texts, text_findings
 from curation.pool.checks import PoolReport, pool_report
 from curation.pool.pair_lists import pair_list_csv
+from curation.pool.readers.mapping import REQUIRED
 from curation.pool.readers.read import FIELDS, asks_for_columns, column_mapping_choices, read_pool
 from curation.pool.reading import keep_reading
 from curation.pool.schema import Pool, prompt_text
@@ -26,6 +28,19 @@ PAGE = {"section": "Pool", "rank": 1, "title": "Pool", "icon": ":material/invent
 
 UPLOADS = ["jsonl", "ndjson", "json", "parquet", "csv", "tsv", "xlsx", "gz", "zst", "bz2", "xz", "zip"]
 DEMO_TITLE = "Bundled demo pool"
+FIELD_TITLES = {"quality": "Known score", "reference_logprob": "Reference log-probability", "prompt_id": "Prompt's id",
+                "response_id": "Response's id"}  # fmt: skip
+FIELD_HELP = {
+    "prompt": "The text that was answered. Rows with the same prompt are answers to compare.",
+    "response": "The text of the answer.",
+    "prompt_id": "What tells prompts apart; without it, their text does.",
+    "response_id": "What tells the answers of a prompt apart; without it, their text does.",
+    "generator": "The model or person that wrote the answer.",
+    "quality": "A known score of the answer: kept apart for the backtest, never seen by the design or the review.",
+    "stratum": "A kind of prompt, such as a topic: quotas and counts go by it.",
+    "reference_logprob": "Log-probability of the answer under the reference policy, in nats.",
+    "prompt_weight": "How often the prompt is asked in practice, as a weight.",
+}
 
 
 @st.cache_resource(max_entries=8, show_spinner="Looking for duplicates")
@@ -73,17 +88,30 @@ def map_columns(path: Path, upload: str) -> None:
     workspace as a canonical pool, with what could not be read."""
     choices = guarded(lambda: column_mapping_choices(path))
     with st.form("mapping"):
-        st.caption(f"Which column of {escaped(path.name)} is what? One row is one response.")
+        st.markdown(f"Which column of **{escaped(path.name.split('-', 1)[-1])}** is what? One row is one response.")
+        if choices.rows:
+            st.dataframe(pd.DataFrame(choices.rows, columns=list(choices.columns)), hide_index=True, width="stretch")
+            st.caption(f"The first {len(choices.rows)} rows, as they stand in the file.")
         picked = {}
         columns = st.columns(4)
         for n, field in enumerate(FIELDS):
             options = ["", *choices.columns]
-            guess = choices.guess.get(field, "")
+            guess = choices.suggested.get(field, "")
+            title = FIELD_TITLES.get(field, field.replace("_", " ").capitalize())
             picked[field] = columns[n % 4].selectbox(
-                field, options, options.index(guess) if guess in options else 0, format_func=lambda c: c or "(none)"
-            )
+                f"{title} (required)" if field in REQUIRED else title,
+                options, options.index(guess) if guess in options else 0,
+                format_func=lambda c: c or "(none)", help=FIELD_HELP[field], key=f"map_{field}",
+            )  # fmt: skip
         if st.form_submit_button("Read with these columns", type="primary"):
             mapping = {field: column for field, column in picked.items() if column}
+            missing = [field for field in REQUIRED if field not in mapping]
+            if missing:
+                st.error(
+                    f"No column is chosen for {' and '.join(missing)}: both texts are needed, so choose their columns.",
+                    icon=":material/error:",
+                )
+                st.stop()
             if mapping == choices.guess:
                 st.session_state["uploaded"] = upload
                 open_view(View(pool=str(path)))
@@ -95,6 +123,15 @@ def map_columns(path: Path, upload: str) -> None:
             st.session_state["uploaded"] = upload
             open_view(View(pool=str(target.resolve())))
     st.stop()
+
+
+def say(opened: OpenPool, findings: list[Finding] | None) -> None:
+    """The finding of the page, in its place at the top."""
+    pool = opened.pool
+    words = pool_sentence(
+        len(pool.prompts), pool.n_responses, pool.n_pairs, rejects=len(opened.rejects), findings=findings
+    )
+    finding.markdown(f"**{escaped(words)}**")
 
 
 def validity(opened: OpenPool) -> None:
@@ -125,7 +162,7 @@ def validity(opened: OpenPool) -> None:
 
 def health(pool: Pool, report: PoolReport) -> None:
     """What would waste labels, each with its remedy, and the pairs that nobody can decide as a file."""
-    st.subheader("Would waste labels")
+    st.header("Would waste labels")
     findings = _findings(pool.fingerprint, pool, report)
     show_findings(
         findings, key="pool", clean="Nothing in the texts would waste labels: no duplicates, no broken answers."
@@ -138,7 +175,7 @@ def health(pool: Pool, report: PoolReport) -> None:
             pair_list_csv(pairs),
             "exclude.csv",
             icon=":material/download:",
-            help="A list for the exclusions of the Design page, or for solve --exclude.",
+            help="A list for the exclusions of the Design page.",
         )
 
 
@@ -170,26 +207,26 @@ def figures(opened: OpenPool, report: PoolReport) -> None:
     names = [r.generator or "(unknown)" for p in pool.prompts for r in p.responses]
     left, right = st.columns(2)
     with left:
-        st.subheader("Length")
+        st.header("Length")
         chart(lengths(pool.lengths(), names), key="lengths")
         st.caption(
             "Box: the middle half; whiskers to 1.5 box lengths; points beyond. Annotators and models both lean to length."
         )
         if len(report.generators) > 1:
-            st.subheader("Generators")
+            st.header("Generators")
             chart(counts(report.generators, x="Responses"), key="generators")
     with right:
-        st.subheader("Candidates")
+        st.header("Candidates")
         chart(candidates(pool.offsets()[1:] - pool.offsets()[:-1]), key="candidates")
         st.caption("A prompt with two candidates offers one pair: the design can only take or leave it.")
         if len(report.strata) > 1:
-            st.subheader("Strata")
+            st.header("Strata")
             chart(counts(report.strata, x="Prompts"), key="strata")
 
 
 def sample(pool: Pool) -> None:
     """One prompt with its responses, as they are."""
-    st.subheader("A look at the texts")
+    st.header("A look at the texts")
     number = st.number_input(
         f"Prompt (1 to {len(pool.prompts)})", 1, len(pool.prompts), 1, key=f"look_{pool.fingerprint}"
     )
@@ -206,11 +243,13 @@ def sample(pool: Pool) -> None:
 
 
 header("Pool", "What have I got? Prompts with candidate responses: every pair of one prompt could be labelled.")
+finding = st.empty()
 choose()
 opened = open_pool()
+say(opened, None)
 report = _report(opened.pool.fingerprint, opened.pool)
+say(opened, _findings(opened.pool.fingerprint, opened.pool, report))
 validity(opened)
-figures(opened, report)
 health(opened.pool, report)
+figures(opened, report)
 sample(opened.pool)
-st.page_link("pages/features.py", label="Next: features", icon=":material/arrow_forward:")

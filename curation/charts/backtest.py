@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from curation.backtest.misled import Misled
 from curation.backtest.report import Report
 from curation.charts.rules import colour, short
-from curation.charts.style import DESIGN, REJECT, UNIFORM, figure
+from curation.charts.style import DESIGN, MATTERS, UNIFORM, figure
 
 
 def reward_curves(report: Report, shown: list[str]) -> go.Figure:
@@ -61,7 +61,7 @@ def paired_differences(report: Report, reference: str) -> go.Figure:
         "%{customdata[2]:.2g}<extra></extra>",
         showlegend=False,
     )
-    out.add_vline(x=0, line={"color": REJECT, "dash": "dot"})
+    out.add_vline(x=0, line={"color": UNIFORM, "dash": "dot"})
     return out
 
 
@@ -69,7 +69,7 @@ def misled_directions(misled: Misled) -> go.Figure:
     """What matters per Fisher direction, at the reference and at the policy fitted on known outcomes."""
     k = np.arange(1, len(misled.reference) + 1)
     out = figure(x="Fisher direction k (1 = matters most at the reference)", y="Share of what matters", height=320)
-    out.add_bar(x=k, y=misled.reference, name="at the reference", marker_color=UNIFORM)
+    out.add_bar(x=k, y=misled.reference, name="at the reference", marker_color=MATTERS)
     out.add_bar(x=k, y=misled.fitted, name="at the fitted policy", marker_color=DESIGN)
     out.update_yaxes(tickformat=".1%")
     out.update_layout(barmode="group", bargap=0.15)

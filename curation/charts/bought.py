@@ -7,7 +7,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from curation.charts.rules import colour, short
-from curation.charts.style import REJECT, figure
+from curation.charts.style import UNIFORM, figure
 
 
 def leads(result: dict[str, Any]) -> go.Figure:
@@ -17,7 +17,7 @@ def leads(result: dict[str, Any]) -> go.Figure:
     for lead in reversed(rows):
         many = "all budgets" if lead["labels"] == "all" else f"{int(lead['labels']):,} labels"
         _interval(out, lead["reward"], f"{short(lead['rule'])}, {many}", lead["rule"], lead["labels"] == "all", "+.3f")
-    out.add_vline(x=0, line={"color": REJECT, "dash": "dot"})
+    out.add_vline(x=0, line={"color": UNIFORM, "dash": "dot"})
     return out
 
 
@@ -27,7 +27,7 @@ def accuracies(result: dict[str, Any], measure: str) -> go.Figure:
     out = figure(x="Held-out pairs ordered rightly (share)", y="", height=110 + 34 * len(rows))
     for row in reversed(rows):
         _interval(out, row[measure], f"{short(row['rule'])}, {row['labels']:,} labels", row["rule"], False, ".1%")
-    out.add_vline(x=0.5, line={"color": REJECT, "dash": "dot"})
+    out.add_vline(x=0.5, line={"color": UNIFORM, "dash": "dot"})
     out.update_xaxes(tickformat=".0%")
     return out
 

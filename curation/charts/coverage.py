@@ -5,7 +5,19 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
-from curation.charts.style import BATCH, CEILING, DESIGN, SEQUENTIAL, UNIFORM, WARN, figure, finish, level_on_log, log_y
+from curation.charts.style import (
+    BATCH,
+    CEILING,
+    DESIGN,
+    MATTERS,
+    SEQUENTIAL,
+    UNIFORM,
+    WARN,
+    figure,
+    finish,
+    level_on_log,
+    log_y,
+)
 from curation.insight.coverage import Coverage
 
 FLOOR = 1e-6  # smallest value drawn on a log axis, as a share of the largest
@@ -68,7 +80,7 @@ def spectrum(coverage: Coverage) -> go.Figure:
     """Eigenvalues of Sigma: batch, uniform; and of the Fisher matrix, each over its own largest."""
     out = figure(x="Rank of the eigenvalue", y="Eigenvalue over the largest (log scale)", height=320)
     for name, values, colour in (
-        ("Fisher matrix", coverage.mu, CEILING),
+        ("Fisher matrix", coverage.mu, MATTERS),
         ("Sigma, uniform", coverage.spectrum_uniform, UNIFORM),
         ("Sigma, this batch", coverage.spectrum_batch, DESIGN),
     ):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from curation.charts.style import CEILING, DESIGN, SEQUENTIAL, UNIFORM, WARN, figure
+from curation.charts.style import DESIGN, UNDER_TEXT, UNIFORM, WARN, figure
 
 
 def explained(ratio: np.ndarray) -> go.Figure:
@@ -20,7 +20,7 @@ def explained(ratio: np.ndarray) -> go.Figure:
         y=np.cumsum(ratio),
         name="up to it",
         mode="lines",
-        line={"color": CEILING, "width": 2},
+        line={"color": UNIFORM, "width": 2},
         hovertemplate="first %{x}: %{y:.1%}<extra></extra>",
     )
     out.update_yaxes(tickformat=".0%", range=[0, 1.02])
@@ -52,7 +52,7 @@ def efficiencies(names: Sequence[str], efficiency: np.ndarray) -> go.Figure:
         y=list(names),
         zmin=0,
         zmax=1,
-        colorscale=SEQUENTIAL,
+        colorscale=UNDER_TEXT,
         text=[[f"{value:.0%}" for value in row] for row in efficiency],
         texttemplate="%{text}",
         colorbar={"title": {"text": "efficiency"}, "tickformat": ".0%", "thickness": 14},

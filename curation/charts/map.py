@@ -6,9 +6,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from curation.charts.style import CATEGORIES, DESIGN, SEQUENTIAL, UNIFORM, figure
-
-PALE = "#A9B8C8"  # candidates behind the batch
+from curation.charts.style import CATEGORIES, DESIGN, POINTS, UNIFORM, figure
 
 
 def pair_map(frame: pd.DataFrame, colour: str, *, numeric: bool, title: str) -> go.Figure:
@@ -53,7 +51,7 @@ def _scaled(out: go.Figure, frame: pd.DataFrame, colour: str, title: str) -> Non
             part,
             selected,
             color=part[colour],
-            colorscale=SEQUENTIAL,
+            colorscale=POINTS,
             cmin=low,
             cmax=high,
             showscale=selected or not bool(frame["selected"].any()),
@@ -67,7 +65,7 @@ def _named(out: go.Figure, frame: pd.DataFrame, colour: str) -> None:
     names = frame[colour].value_counts().index.tolist()
     palette = {name: CATEGORIES[n] if n < len(CATEGORIES) else UNIFORM for n, name in enumerate(names)}
     if set(names) <= {"in the batch", "candidate"}:
-        palette = {"in the batch": DESIGN, "candidate": PALE}
+        palette = {"in the batch": DESIGN, "candidate": UNIFORM}
     for name in names:
         for selected in (False, True):
             part = frame[(frame[colour] == name) & (frame["selected"] == selected)]

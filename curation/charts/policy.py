@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from curation.charts.rules import colour
-from curation.charts.style import REJECT, figure
+from curation.charts.style import MATTERS, UNIFORM, figure
 from curation.experiments.hh import pooled
 
 
@@ -18,7 +18,7 @@ def frontier(result: dict[str, Any], curation: str) -> go.Figure:
     start = result["reference"]
     out.add_scatter(
         x=[0], y=[start["reward"]], mode="markers", name="reference (SFT)",
-        marker={"symbol": "diamond", "size": 10, "color": REJECT},
+        marker={"symbol": "diamond", "size": 10, "color": MATTERS},
         error_y={"type": "data", "array": [start["reward_error"]]},
     )  # fmt: skip
     rules = list(dict.fromkeys(p["rule"] for p in result["points"] if p["curation"] == curation))
@@ -65,7 +65,7 @@ def win_rates(result: dict[str, Any], against: str) -> go.Figure:
                 line={"color": colour(rule), "dash": dashes.get(share, "solid")},
                 hovertemplate="%{y:.1%}<extra>" + f"{rule}, {share:.0%}" + "</extra>",
             )  # fmt: skip
-    out.add_hline(y=0.5, line={"color": REJECT, "dash": "dot"})
+    out.add_hline(y=0.5, line={"color": UNIFORM, "dash": "dot"})
     out.update_yaxes(tickformat=".0%")
     out.update_xaxes(tickvals=temperatures)
     return out

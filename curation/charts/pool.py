@@ -7,17 +7,18 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from curation.charts.style import DESIGN, UNIFORM, figure
+from curation.charts.style import DESIGN, UNIFORM, figure, log_x
 
 MOST = 20
 
 
 def counts(values: Mapping[str, int], *, x: str) -> go.Figure:
-    """Horizontal bars, the largest first; beyond 20 the rest is one bar."""
+    """Horizontal bars, the largest first; beyond 20 the axis says how many are not drawn, and what they hold."""
     ordered = sorted(values.items(), key=lambda item: -item[1])
     shown, rest = ordered[:MOST], ordered[MOST:]
     if rest:
-        shown.append((f"{len(rest)} more", sum(value for _, value in rest)))
+        held = sum(value for _, value in rest)
+        x = f"{x}: the {MOST} largest of {len(ordered):,}; the other {len(rest):,} hold {held:,}"
     out = figure(x=x, y="", height=max(220, 80 + 24 * len(shown)))
     out.add_bar(
         x=[value for _, value in shown][::-1],
@@ -57,6 +58,5 @@ def lengths(characters: np.ndarray, generators: Sequence[str]) -> go.Figure:
             boxpoints="outliers",
             orientation="h",
         )
-    out.update_xaxes(type="log", dtick=1)
     out.update_layout(showlegend=False, margin={"l": 8, "r": 16, "t": 16, "b": 52})
-    return out
+    return log_x(out)

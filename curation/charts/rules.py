@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from curation.charts.style import DESIGN, FAINT, REJECT
+from curation.charts.style import DESIGN, FAINT
 from curation.design.rules.base import RULES
 
 DESIGNS = {
     "design": ("the design", DESIGN),
     "trace": ("the design", DESIGN),  # its name in the policy experiments
-    "paper": ("paper's variant (raw features, free)", REJECT),
+    "paper": ("paper's variant (raw features, free)", "#B0552B"),
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import plotly.graph_objects as go
 
 from curation.charts.rules import colour, short
-from curation.charts.style import CEILING, DESIGN, figure
+from curation.charts.style import CEILING, DESIGN, figure, log_y
 from curation.experiments.synthetic import DESIGNS, Curves
 
 OWN = {"oracle": ("oracle (knows the truth)", CEILING), "plug_in": ("plug-in (this program's)", DESIGN)}
@@ -30,5 +30,4 @@ def gap_curves(curves: Curves) -> go.Figure:
             hovertemplate="%{x:,} labels: %{y:.3g}<extra>" + NAMES[name] + "</extra>",
         )  # fmt: skip
     out.update_xaxes(type="log", tickvals=n, ticktext=[f"{value:,}" for value in n])
-    out.update_yaxes(type="log", exponentformat="power", dtick=1)
-    return out
+    return log_y(out)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from curation.charts.style import DESIGN, FAINT, SEQUENTIAL, UNIFORM, figure, finish
+from curation.charts.style import DESIGN, FAINT, SEQUENTIAL, UNIFORM, WASH, figure, finish
 from curation.insight.concentration import Concentration
 
 MOST_KEYS = 16
@@ -37,7 +37,7 @@ def lorenz(curve: Concentration) -> go.Figure:
         name="design",
         line={"color": DESIGN, "width": 2},
         fill="tozeroy",
-        fillcolor="rgba(31,95,168,0.12)",
+        fillcolor=WASH,
         hovertemplate="lightest %{x:.0%} of pairs: %{y:.1%} of the weight<extra></extra>",
     )
     out.update_xaxes(tickformat=".0%", range=[0, 1])
@@ -74,7 +74,7 @@ def prompt_labels(labels: np.ndarray) -> go.Figure:
         mode="lines",
         line={"color": DESIGN, "width": 2, "shape": "hv"},
         fill="tozeroy",
-        fillcolor="rgba(31,95,168,0.12)",
+        fillcolor=WASH,
         hovertemplate="prompt %{x}: %{y:.2f} labels<extra></extra>",
     )
     out.update_yaxes(rangemode="tozero")

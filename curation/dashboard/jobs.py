@@ -57,6 +57,7 @@ class Job:
     total: int = 0
     seconds: float = 0.0
     message: str = ""
+    unit: str = ""  # what is counted just now, where it is not what the job as a whole counts
     started: float = 0.0
     process: str = ""  # what tells the process from another of the same number
 
@@ -69,6 +70,14 @@ class Job:
     def seconds_left(self) -> float | None:
         """Estimate of the time left, None before there is a rate."""
         return (self.total - self.done) / self.rate if self.rate > 0 else None
+
+
+def lasting(seconds: float) -> str:
+    """A time to wait in words: 40 s, 12 min, 3 h 20 min."""
+    if seconds < 90:
+        return f"{max(seconds, 0):.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
 def _folder() -> Path:
@@ -223,9 +232,9 @@ def run_job(job_id: str) -> None:
     _write(job)
     last = 0.0
 
-    def progress(done: int, total: int, seconds: float, note: str = "") -> None:
+    def progress(done: int, total: int, seconds: float, note: str = "", *, unit: str = "") -> None:
         nonlocal job, last
-        job = replace(job, done=done, total=total, seconds=seconds, message=note)
+        job = replace(job, done=done, total=total, seconds=seconds, message=note, unit=unit)
         if done == total or time.monotonic() - last > WRITE_EVERY:
             last = time.monotonic()
             _write(job)
@@ -247,7 +256,7 @@ def run_features(options: dict[str, Any], out: str, progress: Any) -> str:
     from curation.run.prepare import load_pool, make_features
 
     def fitting(done: int, total: int, seconds: float) -> None:
-        progress(0, 0, 0.0, f"Fitting the model: step {done:,} of {total:,}, {seconds:.0f} s so far")
+        progress(done, total, seconds, "Fitting the model; the responses are read with it afterwards.", unit="steps")
 
     result = make_features(
         load_pool(options["pool"]).pool,

@@ -22,14 +22,18 @@ class Draws:
     uniform: np.ndarray
     lower_bound: float
 
+    @property
+    def worse(self) -> float:
+        """Share of the pairs of draws in which the design's batch has the larger criterion, 0 to 1."""
+        return float(np.mean(self.design[:, None] > self.uniform[None, :]))
+
     def sentence(self) -> str:
         """What the two distributions say, in words."""
-        worse = float(np.mean(self.design[:, None] > self.uniform[None, :]))
         return (
             f"Over {len(self.design)} draws each, the design's batches have a criterion of {self.design.mean():.4g} "
             f"(standard deviation {self.design.std(ddof=1):.2g}), uniform batches {self.uniform.mean():.4g} "
-            f"({self.uniform.std(ddof=1):.2g}); a design batch is worse than a uniform one in {worse:.0%} of the pairs "
-            "of draws. This is the criterion, not the reward."
+            f"({self.uniform.std(ddof=1):.2g}); a design batch is worse than a uniform one in {self.worse:.0%} of the "
+            "pairs of draws. This is the criterion, not the reward."
         )
 
 

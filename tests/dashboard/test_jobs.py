@@ -179,3 +179,26 @@ def test_a_job_of_an_earlier_version_is_still_read_and_one_without_a_process_end
     none = read_job("none")
     assert none is not None
     assert none.state == "failed"
+
+
+def test_fitting_counts_its_steps_so_that_the_page_can_tell_the_time_left(pool, monkeypatch, tmp_path):
+    from curation.dashboard import jobs
+    from curation.run import prepare
+
+    def made(pool, out, *, progress, fit_progress, **options):
+        fit_progress(300, 600, 60.0)
+        seen.append(jobs.read_job("job"))
+        progress(12, 18, 2.0)
+        return {"notes": []}
+
+    seen: list[Job | None] = []
+    monkeypatch.setattr(prepare, "make_features", made)
+    monkeypatch.setattr(jobs, "WRITE_EVERY", -1.0)
+    options = {"pool": str(pool), "model": "fit", "layer": -1, "pooling": "last", "seed": 0}
+    _write(Job("job", "features", "x", options, str(tmp_path / "out.parquet"), started=time.time()))
+    jobs.run_job("job")
+    fitting, ended = seen[0], read_job("job")
+    assert fitting is not None
+    assert (fitting.done, fitting.total, fitting.unit, fitting.seconds_left) == (300, 600, "steps", 60.0)
+    assert ended is not None
+    assert (ended.done, ended.total, ended.unit, ended.state) == (12, 18, "", "done")

@@ -57,12 +57,14 @@ def test_an_upload_shows_the_counts_of_check(browser, tmp_path: Path) -> None:
         page.goto(address, timeout=120_000)
         settle(page)
         upload(page, flat)
-        for field, column in (("prompt", "Frage"), ("response", "Antwort"), ("quality", "Note")):
-            page.get_by_label(field, exact=True).first.focus()
-            page.keyboard.type(column)
-            page.get_by_role("option", name=column, exact=True).first.wait_for(timeout=120_000)
-            page.keyboard.press("Enter")
-            settle(page)
+        reads(page, "Prompt (required)", "Response (required)")
+        for label, column in (
+            ("Prompt (required)", "Frage"),
+            ("Response (required)", "Antwort"),
+            ("Known score", "Note"),
+        ):
+            chosen = page.locator("[data-testid='stSelectbox']").filter(has_text=label)
+            until(lambda chosen=chosen, column=column: column in chosen.inner_text(), True)
         page.get_by_role("button", name="Read with these columns").click()
         settle(page)
         expected = read_pool(flat, mapping={"prompt": "Frage", "response": "Antwort", "quality": "Note"})

@@ -35,6 +35,6 @@ PLUG = OneByOne(
     rank=60,
     title="D-optimal, one by one",
     short="D-optimal",
-    colour="#D06A9C",
+    colour="#CC6A98",
     pick=pick,
 )

@@ -21,7 +21,7 @@ PLUG = Weighted(
     rank=30,
     title="farthest pair of a prompt",
     short="farthest",
-    colour="#C77700",
+    colour="#8F6F2E",
     rival="the farthest pair",
     weights=weights,
 )

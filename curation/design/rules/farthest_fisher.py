@@ -18,7 +18,7 @@ PLUG = Weighted(
     rank=40,
     title="farthest pair, Fisher metric",
     short="farthest (Fisher)",
-    colour="#2E8B57",
+    colour="#A83E8C",
     rival="the farthest pair in the Fisher metric",
     weights=weights,
 )

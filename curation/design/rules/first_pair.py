@@ -21,6 +21,6 @@ PLUG = Weighted(
     rank=20,
     title="first pair of a prompt",
     short="first pair",
-    colour="#3A8F9E",
+    colour="#2F8C9C",
     weights=weights,
 )

@@ -71,6 +71,6 @@ PLUG = OneByOne(
     rank=70,
     title="greedy on the criterion (BAIT-like)",
     short="greedy",
-    colour="#9AA52B",
+    colour="#7D8A1E",
     pick=pick,
 )

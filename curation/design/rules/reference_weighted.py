@@ -49,7 +49,7 @@ PLUG = Weighted(
     rank=50,
     title="reference-weighted (two draws)",
     short="reference-weighted",
-    colour="#7A4FA3",
+    colour="#7A5FB8",
     by_reference=True,
     weights=weights,
 )

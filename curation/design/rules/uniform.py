@@ -18,6 +18,6 @@ PLUG = Weighted(
     rank=10,
     title="uniform (all pairs alike)",
     short="uniform",
-    colour="#8A94A0",
+    colour="#86939B",
     weights=weights,
 )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from curation.errors import PoolError
 from curation.pool.files.lines import Row
@@ -26,6 +27,18 @@ _SYNONYMS = {
     "reference_logprob": "reference_logprob reference_logp ref_logprob ref_logp ref_logps reference_logps",
     "prompt_weight": "prompt_weight",
 }
+# Names in other languages: only suggested where somebody looks at the choice, never taken by themselves.
+_ABROAD = {
+    "prompt": "frage prompttext anfrage eingabe aufgabe pregunta instruccion instruction_utilisateur domanda vraag "
+    "requete invite user_message user message",
+    "response": "antwort ausgabe modellantwort respuesta salida reponse sortie risposta antwoord reply assistant "
+    "assistant_message",
+    "generator": "modell modelo modele modello llm system_name",
+    "quality": "note bewertung punkte wertung puntuacion nota calificacion evaluation punteggio beoordeling",
+    "stratum": "kategorie thema bereich categoria categorie tema sujet argomento onderwerp gruppe",
+    "prompt_id": "frage_id fragen_id pregunta_id id_question id",
+    "response_id": "antwort_id respuesta_id reponse_id",
+}
 _OTHERS = """chosen rejected responses system history tools chosen_model rejected_model score_chosen score_rejected
 answers completions generations response_a response_b winner rating"""
 RENAMED = tuple(dict.fromkeys((*FIELDS, *_OTHERS.split())))  # what --map may name
@@ -33,10 +46,15 @@ RENAMED = tuple(dict.fromkeys((*FIELDS, *_OTHERS.split())))  # what --map may na
 
 @dataclass(frozen=True)
 class MappingChoices:
-    """The columns of a flat file and the fields that they seem to be: field -> column."""
+    """The columns of a flat file and the fields that they seem to be: field -> column.
+
+    suggested: the same with names of other languages, to be looked at. rows: the first few, column -> text.
+    """
 
     columns: tuple[str, ...]
     guess: dict[str, str]
+    suggested: dict[str, str] = field(default_factory=dict)
+    rows: tuple[dict[str, str], ...] = ()
 
 
 def parse_mapping(texts: Sequence[str]) -> dict[str, str] | None:
@@ -68,6 +86,23 @@ def guess_mapping(columns: Sequence[str]) -> dict[str, str]:
                 guess[name] = plain[synonym]
                 break
     return guess
+
+
+def suggest_mapping(columns: Sequence[str]) -> dict[str, str]:
+    """`guess_mapping`, and columns named in other languages for what it leaves open; for a choice that is looked at."""
+    found = guess_mapping(columns)
+    plain = {_without_accents(column): column for column in reversed(columns)}
+    for name in FIELDS:
+        for synonym in _ABROAD.get(name, "").split() if name not in found else ():
+            if synonym in plain and plain[synonym] not in found.values():
+                found[name] = plain[synonym]
+                break
+    return found
+
+
+def _without_accents(column: str) -> str:
+    bare = "".join(c for c in unicodedata.normalize("NFKD", column.lower()) if not unicodedata.combining(c))
+    return re.sub(r"[^a-z0-9]+", "_", bare).strip("_")
 
 
 def resolve_mapping(mapping: Mapping[str, str] | None, columns: Sequence[str], place: str) -> dict[str, str]:

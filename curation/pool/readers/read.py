@@ -14,11 +14,12 @@ from curation.pool.files.lines import Row
 from curation.pool.files.sources import Source, open_source
 from curation.pool.readers.base import READERS, About, Reader, known_formats, reader_of
 from curation.pool.readers.common import Collected
-from curation.pool.readers.mapping import FIELDS, MappingChoices, guess_mapping, parse_mapping, renamed
+from curation.pool.readers.mapping import FIELDS, MappingChoices, guess_mapping, parse_mapping, renamed, suggest_mapping
 from curation.pool.schema import Pool, PoolFile, Reject, Truth
 from curation.system.collector import collector_paused
 
 _PEEK = 100
+SHOWN_ROWS, SHOWN_CELL = 3, 160  # rows, and characters of a cell, to choose columns by
 
 __all__ = [
     "FIELDS",
@@ -91,8 +92,13 @@ def asks_for_columns(path: str | Path) -> bool:
 
 def column_mapping_choices(path: str | Path) -> MappingChoices:
     """The columns of a flat file and a guess of what they hold. Raises PoolError when the file cannot be read."""
-    columns = _columns(_peek(open_source(path))[0])
-    return MappingChoices(tuple(columns), guess_mapping(columns))
+    first = _peek(open_source(path))[0]
+    columns = _columns(first)
+    rows = tuple(
+        {column: str(row.data.get(column, ""))[:SHOWN_CELL] for column in columns}
+        for row in [row for row in first if not row.error][:SHOWN_ROWS]
+    )
+    return MappingChoices(tuple(columns), guess_mapping(columns), suggest_mapping(columns), rows)
 
 
 def _peek(source: Source) -> tuple[list[Row], Iterator[Row]]:
