@@ -10,10 +10,7 @@ LOOKS = """
 [data-testid='stHeader'] * { pointer-events: auto; }
 [data-testid='stMainBlockContainer'] { padding: 1.5rem 2.5rem 2rem; }
 .st-key-review_head { margin-bottom: -0.5rem; padding-right: 2rem; }
-.st-key-review_head [data-testid='stColumn']:first-child [data-testid='stVerticalBlock'] {
-  flex-flow: row wrap; align-items: baseline; gap: 0 0.8rem;
-}
-.st-key-review_head [data-testid='stColumn']:first-child [data-testid='stVerticalBlock'] > * { width: auto; }
+.st-key-review_head [data-testid='stColumn']:first-child [data-testid='stVerticalBlock'] { gap: 0.75rem; }
 .st-key-review_head h1 { font-size: 1.4rem; padding: 0; }
 .st-key-acts button, .st-key-prompt_line button { min-height: 2rem; padding-top: 0.1rem; padding-bottom: 0.1rem; }
 .st-key-why { height: 1.5rem; overflow: hidden; }

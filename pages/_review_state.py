@@ -10,7 +10,7 @@ import streamlit as st
 
 from curation.errors import CurationError
 from curation.review.desk import keep_desk, kept_desk
-from curation.review.queue import Filter
+from curation.review.queue import SORTS, Filter
 from pages._shared import reviewer
 from pages._store import guarded, review_store
 
@@ -21,6 +21,8 @@ STATES, STRATA, GENERATORS, WORDS, SORT, KNOWN = FILTERS = (
 )  # fmt: skip
 KEPT = (BLIND, MODE, *FILTERS)  # what a person finds again on this batch, whatever was looked at in between
 VIEW_NAME = "view_name"
+
+UNCHANGED: tuple[Any, ...] = (False, "", [], next(iter(SORTS)))  # nobody's choice: looking at a page keeps nothing
 
 
 def note_of(pair_id: str) -> str:
@@ -81,7 +83,7 @@ def restore_desk(batch_id: str) -> None:
 def remember_desk(batch_id: str) -> None:
     """After the widgets: keep how they stand, in the session and, for who may decide, in the store."""
     state = review_state()
-    present = {key: st.session_state[key] for key in KEPT if st.session_state.get(key)}
+    present = {key: st.session_state[key] for key in KEPT if st.session_state.get(key) not in (None, *UNCHANGED)}
     if present != state.desks.get(batch_id):
         state.desks[batch_id] = present
         with suppress(CurationError):  # somebody who may only look: kept as long as the session

@@ -16,7 +16,7 @@ from curation.health.entries import EXAMPLES
 from curation.health.finding import Finding
 from curation.health.text_rules import ends_openly, loops, refuses, stopped_by_length
 from curation.pool.checks import near_duplicates, words_of
-from curation.pool.pair_lists import LocalPair, admissible_pairs
+from curation.pool.pair_lists import LocalPair, admissible_pairs, named_pair
 from curation.pool.schema import Pool, Prompt, Response, prompt_text
 
 Sign = Literal["alike", "empty", "canned", "word", "cut off"]
@@ -173,13 +173,8 @@ def foregone_finding(pool: Pool) -> Finding | None:
         value=float(len(found)),
         unit="pairs",
         remedy="Exclude these pairs on the Pool page, or reject them in Review and fill the batch up.",
-        examples=tuple(_ids(pool, pair) for pair, _ in found[:EXAMPLES]),
+        examples=tuple(named_pair(pool, pair) for pair, _ in found[:EXAMPLES]),
     )
-
-
-def _ids(pool: Pool, pair: LocalPair) -> tuple[str, str, str]:
-    prompt = pool.prompts[pair[0]]
-    return prompt.prompt_id, prompt.responses[pair[1]].response_id, prompt.responses[pair[2]].response_id
 
 
 def _decided(prompt: str, first: _Text, second: _Text) -> Foregone | None:
@@ -218,10 +213,13 @@ def _alike(first: str, second: str) -> bool:
     if first == second:
         return True
     shorter, longer = sorted((len(first), len(second)))
-    if shorter < CLOSE * longer:
-        return longer <= SHORT and not _INVISIBLE.sub("", first + second)
-    return bool(near_duplicates(Prompt("", "", (Response("0", first), Response("1", second)))))
+    if longer <= SHORT and not _INVISIBLE.sub("", first + second):
+        return True
+    return shorter >= CLOSE * longer and bool(
+        near_duplicates(Prompt("", "", (Response("0", first), Response("1", second))))
+    )
 
 
 def _bare(text: str) -> str:
-    return text.strip().replace("’", "'").strip("*_`\"'“” ")
+    """A short text without what sets it off."""
+    return text.replace("’", "'").translate({ord(sign): None for sign in "*_`#"}).strip("\"'“” \n\t")

@@ -11,7 +11,7 @@ LIKELY = 0.8  # of the two answers' probability under the reference, from which 
 
 
 def why_a_person(
-    record: Mapping[str, Any], known: Foregone | None, *, names: tuple[str, str] = ("left", "right")
+    record: Mapping[str, Any], known: Foregone | None, *, names: tuple[str, str] = ("left-hand", "right-hand")
 ) -> str:
     """One sentence on a record of a batch. known: what its texts tell beforehand, by sides on screen."""
     if known is not None:
@@ -19,9 +19,13 @@ def why_a_person(
     parts = record["directions"]
     where = f" (direction {parts[0]['direction'] + 1} first)" if parts else ""
     return (
-        f"Why a person: {_open(record, names)}. Worth {record['score']:.1f} average labels{where}; dropping it costs "
+        f"Why a person: {_open(record, names)}. {_worth(record['score'])}{where}; dropping it costs "
         f"{record['drop_cost']:.2%}."
     )
+
+
+def _worth(score: float) -> str:
+    return "Worth an average label" if 0.95 <= score <= 1.05 else f"Worth {score:.1f} average labels"
 
 
 def _open(record: Mapping[str, Any], names: tuple[str, str]) -> str:
@@ -34,4 +38,4 @@ def _open(record: Mapping[str, Any], names: tuple[str, str]) -> str:
     if max(share, 1 - share) < LIKELY:
         return "the reference could say either"
     likelier = names[0 if share > 0.5 else 1]
-    return f"the reference leans {likelier}, people may not"
+    return f"the reference likes the {likelier} one, people may not"
