@@ -79,7 +79,8 @@ def test_planted_defects_are_found_by_their_ids_and_the_clean_half_is_silent() -
         assert findings[key].remedy.endswith((".", "drop it."))
     del findings["foregone"]  # the clean half has a "Sure!" or two, as the demo has
     assert not any("clean-" in name for finding in findings.values() for item in finding.examples for name in item)
-    assert text_findings(pool_of(prompts[:20]), pool_report(pool_of(prompts[:20]))) == []
+    clean = text_findings(pool_of(prompts[:20]), pool_report(pool_of(prompts[:20])))
+    assert [finding.key for finding in clean if finding.key != "foregone"] == []
 
 
 def test_repeated_prompts_canned_and_single_answers_are_found() -> None:
