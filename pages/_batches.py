@@ -67,7 +67,7 @@ def saved_batch(solved: Solved) -> BatchFolder | None:
 def _batch_of(path: str, stamp: str, _store: Store, place: str) -> tuple[BatchFolder, QueueTable]:
     batch = read_batch(path)
     check_recorded(_store, batch)  # what is decided on is what was recorded
-    return batch, QueueTable(batch.records)
+    return batch, QueueTable(batch.records, seed=batch.batch_id)
 
 
 def batch_at(folder: Path) -> tuple[BatchFolder, QueueTable]:

@@ -8,11 +8,11 @@ import pandas as pd
 import streamlit as st
 
 from curation.batch.folder import BatchFolder
-from curation.review.queue import SORTS, STATES, Filter, next_pair
+from curation.review.queue import SORTS, STATES, Filter, QueueTable, next_pair
 from pages import _review_state as keys
 from pages._batches import live_decisions
 from pages._guard import acting
-from pages._review_state import review_state
+from pages._review_state import only_of, review_state
 from pages._shared import page_state, set_page_state
 from pages._views import saved_views
 
@@ -31,33 +31,52 @@ def tally(words: dict[str, str]) -> None:
     counts = Counter(words.values())
     done = len(words) - counts["undecided"]
     st.progress(done / max(len(words), 1), text=f"{done:,} of {len(words):,} decided")
-    st.markdown(
+    st.caption(
         f"**{counts['approve']:,} approved** · {counts['reject']:,} rejected · {counts['flag']:,} flagged · {counts['undecided']:,} undecided"
     )
 
 
-def queue_filter(batch: BatchFolder) -> Filter:
-    """The filter controls."""
-    saved_views()
+def queue_filter(batch: BatchFolder, every: QueueTable) -> Filter:
+    """The filter controls, in a popover of which the label says how many are set."""
+    strata = sorted({r["stratum"] or "(none)" for r in batch.records})
+    names = sorted({name for r in batch.records for name in (r["generator_a"], r["generator_b"]) if name})
+    for key, options in ((keys.STATES, list(STATES)), (keys.STRATA, strata), (keys.GENERATORS, names)):
+        only_of(key, options)
+    if st.session_state.get(keys.SORT) not in (None, *SORTS):
+        st.session_state.pop(keys.SORT)
     known = {record["pair_id"] for record in batch.records}
     only = [key for key in review_state().only if key in known]
-    if only and st.button(f"Showing {len(only)} pairs from the map: show all", key="drop_map_queue", width="stretch"):
+    blind = bool(st.session_state.get(keys.BLIND))
+    used = [keys.STATES, keys.STRATA, keys.WORDS, keys.KNOWN, *([] if blind else [keys.GENERATORS])]
+    count = sum(bool(st.session_state.get(key)) for key in used)
+    with st.container(horizontal=True, gap="xsmall"):
+        with st.popover(f"Filter · {count}" if count else "Filter", icon=":material/filter_list:", key="filters"):
+            states = st.multiselect("Decision", STATES, key=keys.STATES, placeholder="all")
+            chosen = st.multiselect("Stratum", strata, key=keys.STRATA, placeholder="all")
+            generators = (
+                [] if blind else st.multiselect("Generator", names, key=keys.GENERATORS, placeholder="all")
+            )  # fmt: skip
+            words = st.text_input("Words in prompt or answers, a pair id or a prompt id", key=keys.WORDS)
+            foregone = bool(every.known) and st.checkbox(
+                f"Only the {len(every.known):,} with an outcome known beforehand", key=keys.KNOWN
+            )
+            if count:
+                st.button("Clear the filters", key="clear_filters", on_click=clear_filters)
+        saved_views()
+    sort = st.selectbox("Order", list(SORTS), key=keys.SORT, label_visibility="collapsed")
+    if only and st.button(f"Showing {len(only)} pairs sent over: show all", key="drop_map_queue", width="stretch"):
         review_state().only = []
         st.rerun()
-    states = st.multiselect("Decision", STATES, key=keys.STATES, placeholder="all")
-    with st.expander("More filters"):
-        strata = st.multiselect(
-            "Stratum", sorted({r["stratum"] or "(none)" for r in batch.records}), key=keys.STRATA, placeholder="all"
-        )
-        names = sorted({name for r in batch.records for name in (r["generator_a"], r["generator_b"]) if name})
-        generators = (
-            []
-            if st.session_state.get(keys.BLIND)
-            else st.multiselect("Generator", names, key=keys.GENERATORS, placeholder="all")
-        )
-        words = st.text_input("Words in prompt or response", key=keys.WORDS)
-    sort = st.selectbox("Order", list(SORTS), key=keys.SORT)
-    return Filter(tuple(states), tuple(strata), tuple(generators), words, sort, tuple(only))
+    return Filter(tuple(states), tuple(chosen), tuple(generators), words, sort, tuple(only), foregone)
+
+
+@acting
+def clear_filters() -> None:
+    """Show every pair again; the order stays."""
+    for key in keys.FILTERS:
+        if key != keys.SORT:
+            st.session_state.pop(key, None)
+            st.session_state[key] = "" if key == keys.WORDS else False if key == keys.KNOWN else []
 
 
 @st.fragment(run_every="3s")
@@ -83,18 +102,29 @@ def table(queue: pd.DataFrame, place: int, current: str | None) -> None:
             st.button("‹", key="earlier_rows", on_click=go_to, args=(before,), disabled=not start)
             st.caption(f"{start + 1:,} to {end:,} of {len(queue):,}")
             st.button("›", key="later_rows", on_click=go_to, args=(after,), disabled=end >= len(queue))
-    view["state"] = [SIGNS[word] for word in view["decision"]]
+    view["drop_cost"] *= 100
+    marks = zip(view["decision"], view["known"], strict=True)
+    view["state"] = [SIGNS[word] + ("!" if known else "") for word, known in marks]
     event = st.dataframe(
-        view[["state", "prompt"]],
+        view[["state", "prompt", "drop_cost", "score", "stratum", "prompt_id", "pair_id"]],
         hide_index=True,
         width="stretch",
-        height=360,
+        height=300,
         on_select="rerun",
         selection_mode="single-row",
         key=f"queue_{hash(tuple(view['pair_id']))}_{hash(tuple(view['decision']))}",
         column_config={
             "state": st.column_config.TextColumn("", width=30),
-            "prompt": st.column_config.TextColumn("Prompt", width="large"),
+            "prompt": st.column_config.TextColumn("Prompt", width=95),
+            "drop_cost": st.column_config.NumberColumn(
+                "Price", width=62, format="%.2f %%", help="Rise of the criterion if this label is left out."
+            ),
+            "score": st.column_config.NumberColumn(
+                "Score", format="%.2f", help="What it teaches, over the design's average label."
+            ),
+            "stratum": "Stratum",
+            "prompt_id": "Prompt id",
+            "pair_id": "Pair",
         },
     )
     rows = event["selection"]["rows"]

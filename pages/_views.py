@@ -3,6 +3,7 @@
 import streamlit as st
 
 from curation.errors import CurationError
+from curation.review.desk import named_views
 from pages._guard import acting
 from pages._review_state import FILTERS, VIEW_NAME, tell
 from pages._shared import reviewer
@@ -12,7 +13,7 @@ from pages._store import guarded, review_store
 def saved_views() -> None:
     """Apply, keep and remove views."""
     with st.popover("Views", icon=":material/bookmark:", width="stretch"):
-        known = guarded(lambda: review_store().views(reviewer()))
+        known = guarded(lambda: named_views(review_store(), who=reviewer()))
         for name in known:
             with st.container(horizontal=True, vertical_alignment="center"):
                 st.button(name, key=f"view_{name}", on_click=apply, args=(known[name],), width="stretch")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import streamlit as st
@@ -16,6 +16,7 @@ from curation.pool.schema import prompt_text
 from curation.review.topup import replacement_in
 from curation.run.results import Solved
 from pages._batches import saved_batch
+from pages._known import known_pairs
 from pages._shared import page_state, set_page_state, solved_view
 from pages._store import guarded, review_store
 
@@ -24,8 +25,11 @@ PLOT_CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["toggleSpikeline
 PICTURES = {"png": "PNG", "svg": "SVG"}
 
 
-def batch_choice() -> Path:
-    """The batch folder in view: the present design's, or an earlier one of this pool. Chosen on the page, kept in the URL."""
+def batch_choice(label: Literal["visible", "collapsed"] = "visible") -> Path:
+    """The batch folder in view: the present design's, or an earlier one of this pool. Chosen on the page, kept in the URL.
+
+    label: whether "Batch" stands above the choice.
+    """
     solved = solved_view()
     saved = saved_batch(solved)
     present = "" if saved is None else saved.batch_id
@@ -48,7 +52,14 @@ def batch_choice() -> Path:
         settings = stored.settings
         return f"{first}: {stored.budget:g} labels, ridge {settings['ridge']:g}, seed {settings['seed']} ({key[:8]})"
 
-    chosen = st.selectbox("Batch", options, index, format_func=title, key=f"batch_{present}_{len(options)}_{wanted}")
+    chosen = st.selectbox(
+        "Batch",
+        options,
+        index,
+        format_func=title,
+        key=f"batch_{present}_{len(options)}_{wanted}",
+        label_visibility=label,
+    )
     if chosen != (wanted or options[0]):
         set_page_state("batch", None if chosen == present else chosen)
         set_page_state("pair", None)
@@ -64,7 +75,9 @@ def replacement_for(record: dict[str, Any], batch: BatchFolder, *, blind: bool) 
         st.caption("Best replacement: shown for batches of the present settings only.")
         return None
     pairs, copies = pairs_of(solved, batch)
-    found = replacement_in(solved, batch, pairs, copies, pair_number(solved, record))
+    pool = solved.prepared.pool
+    closed = known_pairs(pool.fingerprint, pool)
+    found = replacement_in(solved, batch, pairs, copies, pair_number(solved, record), closed=closed)
     if found is None:
         st.caption("Best replacement: no other pair is admissible here (the prompt offers none, or its cap is met).")
         return None

@@ -7,20 +7,23 @@ import pandas as pd
 import streamlit as st
 
 from curation.charts.pool import candidates, counts, lengths
+from curation.dashboard.exclusions import exclude_more, excluded_in
 from curation.dashboard.found import pool_sentence
 from curation.dashboard.places import DEMO, list_pools, save_upload
 from curation.dashboard.view import View
 from curation.health.finding import Finding
 from curation.health.texts import duplicate_pairs, example_texts, text_findings
 from curation.pool.checks import PoolReport, pool_report
-from curation.pool.pair_lists import pair_list_csv
+from curation.pool.pair_lists import named_pair, pair_list_csv
 from curation.pool.readers.mapping import REQUIRED
 from curation.pool.readers.read import FIELDS, asks_for_columns, column_mapping_choices, read_pool
 from curation.pool.reading import keep_reading
 from curation.pool.schema import Pool, prompt_text
 from curation.settings import workspace
 from pages._findings import show_findings
-from pages._shared import OpenPool, current_view, header, open_pool, open_view, reviewer
+from pages._guard import acting
+from pages._known import known_pairs
+from pages._shared import OpenPool, change_view, current_view, header, open_pool, open_view, reviewer
 from pages._store import guarded, review_store
 from pages._widgets import chart, escaped, show_text
 
@@ -168,15 +171,60 @@ def health(pool: Pool, report: PoolReport) -> None:
         findings, key="pool", clean="Nothing in the texts would waste labels: no duplicates, no broken answers."
     )
     examples(pool, findings)
-    pairs = duplicate_pairs(report)
-    if pairs:
-        st.download_button(
-            f"Exclusions: {len(pairs):,} pairs that nobody can decide",
-            pair_list_csv(pairs),
-            "exclude.csv",
-            icon=":material/download:",
-            help="A list for the exclusions of the Design page.",
+    exclusions(pool, report)
+
+
+def exclusions(pool: Pool, report: PoolReport) -> None:
+    """The pairs that need no person, by kind: left out of the design in one act, taken back in one act."""
+    kinds = {
+        "that nobody can decide": set(duplicate_pairs(report)),
+        "whose outcome is known": {named_pair(pool, pair) for pair in known_pairs(pool.fingerprint, pool)},
+    }
+    kinds = {name: pairs for name, pairs in kinds.items() if pairs}
+    name = current_view().exclude
+    out = guarded(lambda: excluded_in(pool, name))
+    if out:
+        st.success(
+            f"{len(out):,} of {pool.n_pairs:,} pairs are excluded: no design of this view will ask for a label on them.",
+            icon=":material/block:",
         )
+    left = {kind: pairs - out for kind, pairs in kinds.items() if pairs - out}
+    if left:
+        st.markdown(
+            " and ".join(f"**{len(pairs):,} pairs {kind}**" for kind, pairs in left.items())
+            + " are open to the design."
+        )
+    with st.container(horizontal=True):
+        for kind, pairs in left.items():
+            st.button(
+                f"Exclude the {len(pairs):,} {kind}",
+                key=f"exclude_{'known' if 'known' in kind else 'alike'}",
+                on_click=exclude,
+                args=(pool, pairs),
+                icon=":material/block:",
+                help="The design leaves them out from now on; a batch that is made already stays as it is.",
+            )
+        if out:
+            st.button("Take all exclusions back", key="exclude_none", on_click=exclude, args=(pool, None))
+        if kinds:
+            st.download_button(
+                "The list (CSV)",
+                pair_list_csv(sorted(set().union(*kinds.values()))),
+                "exclude.csv",
+                icon=":material/download:",
+                type="tertiary",
+                help="For another pool page or for the command line.",
+            )
+
+
+@acting
+def exclude(pool: Pool, pairs: set[tuple[str, str, str]] | None) -> None:
+    """Leave pairs out of this view's designs, beside those that are out; None: leave nothing out any more."""
+    if pairs is None:
+        change_view(exclude="")
+        return
+    made = exclude_more(pool, current_view().exclude, pairs, who=reviewer(), store=review_store())
+    change_view(exclude=str(made))
 
 
 def examples(pool: Pool, findings: list[Finding]) -> None:

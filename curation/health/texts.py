@@ -11,6 +11,7 @@ import numpy as np
 from curation.health.across_prompts import across_prompts
 from curation.health.entries import ENOUGH, EXAMPLES, Entry, mostly
 from curation.health.finding import Finding, Severity
+from curation.health.foregone import foregone_finding
 from curation.health.text_rules import ends_openly, ends_without_stop, loops, refuses, stopped_by_length
 from curation.pool.checks import NEAR, PoolReport
 from curation.pool.schema import Pool, Response, prompt_text
@@ -38,6 +39,7 @@ def text_findings(pool: Pool, report: PoolReport) -> list[Finding]:
                "begin as a refusal does (English phrases only)",
                "Keep them where refusing is what the labels are about; otherwise drop them, or set quotas by stratum."),
         _zero_characters(pool),
+        foregone_finding(pool),
         *across_prompts(pool),
     ]  # fmt: skip
     order = {"warning": 0, "note": 1}

@@ -63,6 +63,12 @@ def pair_list_csv(pairs: Sequence[tuple[str, str, str]]) -> str:
     return text.getvalue()
 
 
+def named_pair(pool: Pool, pair: LocalPair) -> tuple[str, str, str]:
+    """(prompt_id, response_a_id, response_b_id) of a pair."""
+    prompt = pool.prompts[pair[0]]
+    return prompt.prompt_id, prompt.responses[pair[1]].response_id, prompt.responses[pair[2]].response_id
+
+
 def pairs_by_id(pool: Pool, wanted: set[str]) -> dict[str, LocalPair]:
     """The pairs of a pool by their ids; ids that are no pair of it are left out."""
     found = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from curation.batch.folder import Record
+from curation.health.foregone import Foregone, foregone
 from curation.pool.schema import prompt_text
 
 STATES = ("undecided", "approve", "reject", "flag")
@@ -18,19 +20,23 @@ SORTS = {
     "feature distance, smallest first": ("feature_distance", True),
     "prompt": ("prompt_id", True),
     "batch order": ("position", True),
+    "random, the same for everybody": ("chance", True),
 }
 
 
 @dataclass(frozen=True)
 class Filter:
-    """What the queue shows. states, strata, generators: empty means all. words: must occur in prompt or responses."""
+    """What the queue shows. states, strata, generators: empty means all. words: must occur in prompt or responses, or
+    be how the pair's or the prompt's id begins. known: only pairs whose outcome is known beforehand.
+    """
 
     states: tuple[str, ...] = ()
     strata: tuple[str, ...] = ()
     generators: tuple[str, ...] = ()
     words: str = ""
     sort: str = "price of dropping, highest first"
-    only: tuple[str, ...] = ()  # pair ids sent over from the map
+    only: tuple[str, ...] = ()  # pair ids sent over from another page
+    known: bool = False
 
 
 def decision_words(decisions: Mapping[str, Any], records: Sequence[Record]) -> dict[str, str]:
@@ -42,11 +48,24 @@ def decision_words(decisions: Mapping[str, Any], records: Sequence[Record]) -> d
     return words
 
 
-class QueueTable:
-    """The pairs of a batch as a table made once, so that filters and sorts of a long queue answer at once."""
+def known_beforehand(record: Record, prompt: str | None = None) -> Foregone | None:
+    """What is known of a record's outcome from its texts; sides as on screen, 0 left. prompt: its text, if at hand."""
+    order = ("a", "b") if record["left"] == "a" else ("b", "a")
+    left, right = (record[f"response_{side}"] for side in order)
+    return foregone(prompt_text(record["prompt"]) if prompt is None else prompt, left, right)
 
-    def __init__(self, records: Sequence[Record]) -> None:
+
+class QueueTable:
+    """The pairs of a batch as a table made once, so that filters and sorts of a long queue answer at once.
+
+    seed: of the random order, which is the same wherever it is given. known: pair_id -> what is known of its outcome
+    before anybody is asked, by `left` and `right` as 0 and 1.
+    """
+
+    def __init__(self, records: Sequence[Record], *, seed: str = "") -> None:
         texts = [prompt_text(record["prompt"]) for record in records]
+        self.known = {record["pair_id"]: told for record, text in zip(records, texts, strict=True)
+                      if (told := known_beforehand(record, text)) is not None}  # fmt: skip
         self.frame = pd.DataFrame(
             {
                 "pair_id": [record["pair_id"] for record in records],
@@ -57,6 +76,8 @@ class QueueTable:
                 "score": [record["score"] for record in records],
                 "feature_distance": [record["feature_distance"] for record in records],
                 "position": range(len(records)),
+                "chance": [hashlib.sha256(f"{seed}:{record['pair_id']}".encode()).hexdigest() for record in records],
+                "known": [record["pair_id"] in self.known for record in records],
             }
         )
         self.generators = [{record["generator_a"], record["generator_b"]} for record in records]
@@ -68,6 +89,8 @@ class QueueTable:
         keep = pd.Series(True, index=frame.index)
         if wanted.only:
             keep &= frame["pair_id"].isin(wanted.only)
+        if wanted.known:
+            keep &= frame["known"]
         if wanted.states:
             keep &= frame["decision"].isin(wanted.states)
         if wanted.strata:
@@ -83,6 +106,8 @@ class QueueTable:
 
     def _holds(self, position: int, needle: str) -> bool:
         record = self._records[position]
+        if record["pair_id"].lower().startswith(needle) or str(record["prompt_id"]).lower().startswith(needle):
+            return True
         parts = (self._texts[position], record["response_a"], record["response_b"])
         return any(needle in part.lower() for part in parts)
 

@@ -73,11 +73,13 @@ def top_up(
     store: Store,
     prepared: Prepared | None = None,
     max_length_difference: float | None = None,
+    closed: Collection[LocalPair] = (),
 ) -> ToppedUp:
     """Solve again with approved pairs pinned and rejected ones excluded; the labels they held are spent anew.
 
     Undecided and flagged pairs are free to go. prepared: the pool in the batch's space, where it is at hand.
-    max_length_difference: instead of the batch's own limit. Raises BatchError where nothing was rejected, or the pool
+    max_length_difference: instead of the batch's own limit. closed: pairs that are not to come in, nor stay unless
+    approved. Raises BatchError where nothing was rejected, or the pool
     is another one.
     """
     who = store.require(who, "reviewer")
@@ -87,7 +89,7 @@ def top_up(
         raise BatchError(f"batch {batch.batch_id} has no rejected pair, so there is nothing to fill up.")
     next_one = _solve_again(
         batch, pool, features, standing.said("approve"), rejected, {}, standing=standing, prepared=prepared,
-        max_length_difference=max_length_difference,
+        max_length_difference=max_length_difference, closed=closed,
     )  # fmt: skip
     return _go_on(batch, next_one, rejected, who=who, store=store)
 
@@ -130,23 +132,30 @@ def excluded_pairs(batch: BatchFolder) -> set[LocalPair]:
 
 
 def replacement_in(
-    solved: Solved, batch: BatchFolder, pairs: np.ndarray, copies: np.ndarray, dropped: int
+    solved: Solved,
+    batch: BatchFolder,
+    pairs: np.ndarray,
+    copies: np.ndarray,
+    dropped: int,
+    *,
+    closed: Collection[LocalPair] = (),
 ) -> Replacement | None:
     """The best pair to take for one label of pair number `dropped`, never one the batch excluded; None without any.
 
-    pairs, copies: (m,) the batch's in the geometry of `solved`, a design of the same space and settings.
+    pairs, copies: (m,) the batch's in the geometry of `solved`, a design of the same space and settings. closed: pairs
+    that are not to come in either.
     """
     import torch
 
     from curation.insight.explain import best_replacement
 
     geometry, feasible = solved.prepared.geometry, solved.feasible
-    closed = pair_numbers(geometry, sorted(excluded_pairs(batch)))
+    out = pair_numbers(geometry, sorted({*excluded_pairs(batch), *closed}))
     information = geometry.information_of(
         torch.as_tensor(pairs, device=geometry.device),
         torch.as_tensor(copies / feasible.labels, dtype=torch.float64, device=geometry.device),
     )
-    return best_replacement(solved.criterion, feasible, information, pairs, dropped, copies=copies, closed=closed)
+    return best_replacement(solved.criterion, feasible, information, pairs, dropped, copies=copies, closed=out)
 
 
 def _read(folder: str | Path, store: Store) -> tuple[BatchFolder, Standing]:
@@ -167,6 +176,7 @@ def _solve_again(
     standing: Standing,
     prepared: Prepared | None,
     max_length_difference: float | None = None,
+    closed: Collection[LocalPair] = (),
 ) -> NextOne:
     """The design that goes on; knows no store and writes nothing."""
     manifest = batch.manifest
@@ -188,7 +198,7 @@ def _solve_again(
     counts, found = design_labels(batch), pairs_by_id(pool, set(kept))
     staying = {found[key]: float(counts[key]) for key in kept if key in found}
     held = {pair: count for pair, count in sorted({**added, **staying}.items()) if pair not in set(gone)}
-    excluded = sorted({*excluded_pairs(batch), *gone} - set(held))
+    excluded = sorted({*excluded_pairs(batch), *gone, *closed} - set(held))
     earlier = _earlier(batch, prepared, settings, standing)
     if earlier is not None:
         bought = set(earlier.labelled)

@@ -123,7 +123,7 @@ READ = {
 def test_one_false_alarm_in_the_496_answers_of_the_demo() -> None:
     pool = read_pool(demo_pool()).pool
     findings = by_key(text_findings(pool, pool_report(pool)))
-    assert set(findings) == {"near_duplicates", "cut_off", "refusals"}
+    assert set(findings) == {"near_duplicates", "cut_off", "refusals", "foregone"}
     wrong = {item for key, items in READ.items() for item in set(findings[key].examples) - items}
     assert wrong == {
         ("reasoning-04", "r5")
@@ -195,7 +195,7 @@ def test_what_is_planted_in_one_half_of_real_answers_is_found_and_the_other_half
     assert {key: set(findings[key].examples) for key in planted} == planted
     assert min(map(len, planted.values())) >= 5
     assert findings["repeated_prompts"].examples == (("bad-twin-0", "bad-twin-1"),)
-    assert set(findings) == {*planted, "repeated_prompts"}
+    assert set(findings) == {*planted, "repeated_prompts", "foregone"}
     named = {name for finding in findings.values() for item in finding.examples for name in item[:1]}
     assert all(name.startswith("bad-") for name in named)
 

@@ -21,7 +21,6 @@ from curation.insight.efficiency import label_equivalent
 from curation.insight.explain import best_replacement, explain, fisher_directions
 from curation.insight.luck import repeated_draws
 from curation.insight.projection import mirror_distance, project_pairs, sample_pairs
-from curation.insight.text_diff import sentence_diff, similarity
 
 
 class Case:
@@ -222,9 +221,3 @@ def test_repeated_draws_say_how_often_the_design_is_worse(case):
     )
     assert len(draws.design) == len(draws.uniform) == 5
     assert "not the reward" in draws.sentence()
-
-
-def test_the_difference_of_two_texts_keeps_every_sentence():
-    left, right = "One. Two! Three?", "One. Four. Three?"
-    assert sentence_diff(left, right).splitlines() == ["  One.", "- Two!", "+ Four.", "  Three?"]
-    assert similarity("a b c", "a b d") == pytest.approx(2 / 3)

@@ -104,6 +104,12 @@ def test_hostile_texts_are_inert_on_every_page_and_leave_intact(
                 is None
             ), name
             if name == "review":
+                for key in "nnndnnnmnn":  # laid out, with the differences marked, as plain text
+                    page.keyboard.press(key)
+                    settle(page)
+                    assert page.query_selector("[data-testid='stMain'] .st-key-answer_0 a, .st-key-answer_1 a") is None
+                    assert page.query_selector("[data-testid='stMain'] .st-key-answer_0 img") is None
+                assert page.evaluate("window.hacked") is None
                 page.get_by_role("button", name="Act on the").click()
                 settle(page)
                 page.locator(".st-key-act_confirm button").click()

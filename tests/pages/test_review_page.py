@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from curation.batch.folder import read_batch
+from curation.health.foregone import foregone_pairs
+from curation.pool.pair_lists import named_pair
 from curation.review.store.store import open_store
 from curation.run.prepare import load_pool
 from tests.desk.dashboards import SHOTS, check, server
@@ -55,6 +57,18 @@ def words(home: Path) -> dict[str, str]:
 def press(page, key: str) -> None:
     page.locator("h1").first.click()
     page.keyboard.press(key)
+    settle(page)
+
+
+def only_with(page, state: str) -> None:
+    """Filter the queue by a decision."""
+    page.get_by_role("button", name="Filter").first.click()
+    page.locator(".st-key-filter_states input").click()
+    page.get_by_role("option", name=state).click()
+    settle(page)
+    page.keyboard.press("Escape")
+    page.keyboard.press("Escape")
+    page.locator("h1").first.click()
     settle(page)
 
 
@@ -120,10 +134,7 @@ def test_an_act_on_everything_shown_tells_its_price_first_and_one_undo_takes_it_
 
 def test_a_view_is_kept_and_brings_its_filters_back(page, home):
     press(page, "f")
-    page.locator(".st-key-filter_states input").click()
-    page.get_by_role("option", name="flag").click()
-    page.keyboard.press("Escape")
-    settle(page)
+    only_with(page, "flag")
     reads(page, "1 pairs in the queue")
     page.get_by_role("button", name="Views").click()
     settle(page)
@@ -134,6 +145,11 @@ def test_a_view_is_kept_and_brings_its_filters_back(page, home):
     settle(page)
     page.reload()
     settle(page)
+    reads(page, "1 pairs in the queue")  # filters outlast a reload, view or not
+    page.get_by_role("button", name="Filter").first.click()
+    page.locator(".st-key-clear_filters button").click()
+    settle(page)
+    page.keyboard.press("Escape")
     reads(page, "24 pairs in the queue")
     page.get_by_role("button", name="Views").click()
     settle(page)
@@ -201,10 +217,7 @@ def test_the_price_of_an_act_binds_what_was_seen_whatever_others_decide_meanwhil
 
 
 def test_a_pair_others_decide_stays_in_view_and_must_be_seen_before_it_is_decided(page, home):
-    page.locator(".st-key-filter_states input").click()
-    page.get_by_role("option", name="undecided").click()
-    page.keyboard.press("Escape")
-    settle(page)
+    only_with(page, "undecided")
     store, batch = desk(home)
     key = max(batch.records, key=lambda record: record["drop_cost"])["pair_id"]
     store.decide(batch.batch_id, key, "flag", who="bea")
@@ -235,3 +248,59 @@ def test_undo_takes_a_replacement_back_and_returns_to_the_batch_before(page, hom
     reads(page, "0 of 24 decided")
     playwright.expect(page).not_to_have_url(re.compile(f"batch={store.batches()[0].batch_id}"), timeout=60_000)
     store.close()
+
+
+def test_pairs_with_a_known_outcome_are_swapped_in_one_act_which_undo_goes_back_over(page, home):
+    store, batch = desk(home)
+    pool = load_pool(demo_pool()).pool
+    known = {named_pair(pool, pair) for pair, _ in foregone_pairs(pool)}
+    names = {r["pair_id"]: (r["prompt_id"], r["response_a_id"], r["response_b_id"]) for r in batch.records}
+    mine = [key for key, name in names.items() if name in known]
+    assert mine
+    page.locator(".st-key-known button").click()
+    settle(page)
+    page.locator(".st-key-cancel_dialog button").click()
+    settle(page)
+    assert words(home) == {}
+    page.locator(".st-key-known button").click()
+    settle(page)
+    reads(page, "is a stock phrase that answers nothing", where="[role=dialog]")
+    page.locator(".st-key-known_swap button").click()
+    settle(page)
+    reads(page, f"{24 - len(mine)} pairs stayed")
+    assert {key: made.decision for key, made in store.decisions(batch.batch_id).items()} == dict.fromkeys(
+        mine, "reject"
+    )
+    (new,) = [one for one in store.batches() if one.batch_id != batch.batch_id]
+    records = read_batch(new.folder).records
+    assert not {(r["prompt_id"], r["response_a_id"], r["response_b_id"]) for r in records} & known
+    store.close()
+    playwright.expect(page.locator(".st-key-known button")).to_have_count(0)
+
+
+def test_pair_and_reason_stand_on_a_laptops_first_screen_and_do_not_jump(browser, address):
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    tab = context.new_page()
+    tab.goto(f"{address}/review?budget=24", timeout=120_000)
+    settle(tab)
+    tops = []
+    for _ in range(4):
+        boxes = [tab.locator(f".st-key-{name}").first.bounding_box() for name in ("acts", "why", "prompt_line")]
+        left, right = (tab.get_by_text(side, exact=True).first.bounding_box() for side in ("Left", "Right"))
+        assert all(boxes)
+        assert left["y"] == right["y"] < 360
+        assert [box["y"] for box in boxes] == sorted(box["y"] for box in boxes)
+        tops.append(left["y"])
+        press(tab, "n")
+    assert max(tops) - min(tops) < 2
+    context.close()
+
+
+def test_the_answers_are_laid_out_and_a_key_shows_them_plain_or_with_their_differences(page):
+    until(lambda: page.locator(".st-key-mode_text").inner_text().splitlines()[0], "Plain text")
+    press(page, "d")
+    playwright.expect(page.locator(".pw-text mark").first).to_be_visible()
+    press(page, "n")
+    playwright.expect(page.locator(".pw-text mark").first).to_be_visible()  # as it was set
+    press(page, "m")
+    playwright.expect(page.locator(".pw-text")).to_have_count(0)

@@ -15,10 +15,11 @@ from curation.design.sets.make import make_feasible
 from curation.design.solvers.newton import newton
 from curation.errors import DesignError
 from curation.insight.explain import best_replacement
+from curation.pool.pair_lists import admissible_pairs, pairs_by_id
 from curation.review.register import save_for_review
 from curation.review.staying import design_labels
 from curation.review.store.store import Store, open_store
-from curation.review.topup import reject_and_replace, top_up
+from curation.review.topup import reject_and_replace, replacement_in, top_up
 from curation.run.prepare import prepare
 from curation.run.solve import design_problem, solve
 from curation.settings import DesignSettings
@@ -111,6 +112,33 @@ def test_reject_and_replace_changes_one_pair_at_any_bound(name: str, made: dict[
     if SETTINGS[name].cost is None:
         assert sum(now.values()) == 20
         assert len(set(now) - set(stay)) == 1
+
+
+def test_what_is_closed_comes_in_neither_by_filling_up_nor_as_a_replacement(made: dict[str, Any], store: Store) -> None:
+    solved, batch = batch_of(made, store, BASE)
+    geometry, pool, keys = made["prepared"].geometry, made["pool"], [r["pair_id"] for r in batch.records]
+
+    def local(pair: int) -> tuple[int, int, int]:
+        return next((x, i, j) for x in range(len(pool.prompts)) for _, i, j in admissible_pairs(pool, x)
+                    if geometry.number(x, i, j) == pair)  # fmt: skip
+
+    dropped = int(solved.batch.pairs[0])
+    best = replacement_in(solved, batch, solved.batch.pairs, solved.batch.copies, dropped)
+    assert best is not None
+    second = replacement_in(solved, batch, solved.batch.pairs, solved.batch.copies, dropped, closed=[local(best.pair)])
+    assert second is not None
+    assert second.pair != best.pair
+    assert second.net >= best.net
+    store.decide_many(batch.batch_id, keys[:2], "reject", who="bea", reason="other")
+    store.decide_many(batch.batch_id, keys[2:10], "approve", who="bea")
+    free = top_up(batch.path, pool, made["features"], who="cat", store=store).batch
+    new = sorted({r["pair_id"] for r in free.records} - set(keys))
+    shut = {*pairs_by_id(pool, set(new)).values(), *pairs_by_id(pool, set(keys[8:10])).values()}
+    closed = top_up(batch.path, pool, made["features"], who="cat", store=store, closed=shut).batch
+    now = {r["pair_id"] for r in closed.records}
+    assert new
+    assert not now & set(new)
+    assert set(keys[2:10]) <= now, "what is approved stays, closed or not"
 
 
 def test_repeats_for_agreement_are_no_labels_of_the_design(made: dict[str, Any], store: Store) -> None:
