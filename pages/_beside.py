@@ -1,7 +1,7 @@
 """What stands beside a design and takes longer than the design: simple rules, the budget frontier, the next designs.
 
 All of it is done by the one thread beside the pages, after the design is on screen; a part of the page looks after it
-every second and shows what is known so far.
+every other second and shows what is known so far.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def beside(solved: Solved, near: list[View]) -> None:
         _watch(solved, near)
 
 
-@st.fragment(run_every="1s")
+@st.fragment(run_every="2s")
 @acting
 def _watch(solved: Solved, near: list[View]) -> None:
     works = _wishes(solved, near)

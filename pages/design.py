@@ -106,7 +106,7 @@ def certificate(solved: Solved, found: Headline) -> None:
             chart(convergence(design.trace, solved.settings.tol), key="convergence")
     chances = solved.prepared.probabilities
     st.caption(
-        f"Spread {spread}; {design.support:,} pairs have weight in the design, {found.pairs:,} were drawn. Directions "
+        f"Spread {spread}, {design.support:,} pairs with weight in the design, {found.pairs:,} drawn. Directions "
         f"are weighed by Fisher {chances.kind} ({chances.reason.rstrip('.')}), {solved.prepared.space.dim} dimensions."
     )
 

@@ -47,7 +47,7 @@ def against_rules(realised: float, lower_bound: float, rules: Sequence[Baseline]
     rows = [(RULES[rule.name].title, rule.realised / lower_bound, UNIFORM) for rule in rules if rule.realised]
     rows.append(("this design's batch", realised / lower_bound, DESIGN))
     rows.sort(key=lambda row: -row[1])
-    out = figure(x="Criterion, as a multiple of the bound (smaller is better)", y="", height=90 + 34 * len(rows))
+    out = figure(x="Criterion / bound", y="", height=100 + 34 * len(rows))
     low, high = min(1.0, rows[-1][1]), max(1.0, rows[0][1])
     margin = max(high - low, 1e-3)
     for name, value, colour in rows:
@@ -64,11 +64,12 @@ def against_rules(realised: float, lower_bound: float, rules: Sequence[Baseline]
             x=max(value, 1.0), y=name, text=f"{value:.3f}", xanchor="left", xshift=10, showarrow=False,
             font={"color": colour} if colour == DESIGN else {},
         )  # fmt: skip
-    out.add_vline(
-        x=1.0, line={"color": CEILING, "width": 2},
-        annotation_text="bound of the fractional design", annotation_position="top right",
+    out.add_vline(x=1.0, line={"color": CEILING, "width": 2})
+    out.add_annotation(
+        x=1.0, y=1.0, yref="paper", yanchor="bottom", xanchor="left", text="bound of the fractional design",
+        showarrow=False, font={"color": CEILING},
     )  # fmt: skip
-    out.update_layout(showlegend=False, margin={"l": 8, "r": 16, "t": 28, "b": 52})
+    out.update_layout(showlegend=False, margin={"l": 8, "r": 16, "t": 32, "b": 52})
     out.update_xaxes(range=[low - 0.04 * margin, high + 0.22 * margin], nticks=5)
     return out
 
