@@ -28,6 +28,7 @@ from pages._store import guarded
 from pages._widgets import chart
 
 Rows = list[tuple[float, float, float]]
+AT_ONCE = 0.25  # seconds: a design that is solved in less need not be solved ahead
 
 
 @st.cache_resource(max_entries=24, show_spinner=False)
@@ -82,6 +83,8 @@ def _wishes(solved: Solved, near: list[View]) -> tuple[Work, Work]:
         for name in solved.baselines:
             yield solved.baselines[name]
 
+    if solved.seconds["solve"] < AT_ONCE:
+        near = []
     drawn = thread.wish(("frontier", number), points, doing="drawing the budget frontier")
     _ahead(number, near[1:])
     ruled = thread.wish(("rules", number), reckoned, doing="reckoning the simple rules")

@@ -136,14 +136,20 @@ def figures() -> None:
     space, table, p = prepared.space, prepared.table, prepared.probabilities
     columns = st.columns(4)
     columns[0].metric("Features", f"{table.matrix.shape[1]}", help="Width of the hidden states in the file.")
-    columns[1].metric("Dimensions used", f"{space.dim}", help="PCA components plus the length coordinate.")
+    columns[1].metric(
+        "Dimensions used", f"{space.dim}", help="PCA components plus the length coordinate: what the design works in."
+    )
     columns[2].metric(
-        "Variance of pairs kept", f"{space.explained_pairs:.1%}", help="Share of the pairs' summed squared difference."
+        "Variance of pairs kept",
+        f"{space.explained_pairs:.1%}",
+        help="Share of the summed squared differences between the answers of a prompt that these dimensions keep. What "
+        "they leave out, no label of this design is chosen for.",
     )
     columns[3].metric(
         "Effective candidates",
         f"{np.median(p.effective):.2f}",
-        help="Median over prompts, under the policy of the Fisher matrix.",
+        help="How many candidates of a prompt the policy of the Fisher matrix has in view: exp of its entropy, in the "
+        "median prompt. 1: it sees one candidate, so no pair matters.",
     )
     told = {
         k: v
@@ -246,9 +252,11 @@ def health() -> None:
 
 
 header("Features", "How is it represented? Hidden states of a reference model, turned into the design's coordinates.")
+finding = st.empty()
 choose()
 extraction()
 if features_path() is not None:
+    finding.markdown(f"**{prepared_pool().space.sentence()}**")
     space_controls()
     figures()
     health()
