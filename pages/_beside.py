@@ -41,11 +41,6 @@ def headline_of(solved: Solved) -> Headline:
     return guarded(lambda: _headline(id(solved), solved))[1]
 
 
-@st.cache_resource(max_entries=24, show_spinner=False)
-def _rows(number: int, _solved: Solved) -> tuple[Solved, Rows]:
-    return _solved, []
-
-
 def beside(solved: Solved, near: list[View]) -> None:
     """Rules and frontier, now as far as they are known and later whole. near: views that may be asked for next."""
     works = _wishes(solved, near)
@@ -68,16 +63,13 @@ def _wishes(solved: Solved, near: list[View]) -> tuple[Work, Work]:
     """The works for rules and frontier. The last wish comes first: the next design, rules, more designs, frontier."""
     thread, number = background(), id(solved)
     view, pool, prepared = current_view(), open_pool().pool, solved.prepared
-    _, rows = _rows(number, solved)
 
     def points() -> Iterator[object]:
         pinned, excluded = constraints(view, pool)
-        for row in frontier_points(
+        return frontier_points(
             prepared, solved.settings, frontier_budgets(prepared, solved.settings), overlap=view.overlap,
             pinned=pinned, excluded=excluded, present_design=solved.design,
-        ):  # fmt: skip
-            rows.append(row)
-            yield row
+        )  # fmt: skip
 
     def reckoned() -> Iterator[object]:
         for name in solved.baselines:
@@ -134,10 +126,10 @@ def _draw(solved: Solved, works: tuple[Work, Work]) -> None:
             st.caption(f":material/hourglass_top: Still to come: {', '.join(waited)}.")
     with right:
         st.subheader("Budget frontier")
-        _, rows = _rows(id(solved), solved)
+        rows: Rows = list(drawn.found)
         unit = solved.settings.cost or "labels"
         if rows:
-            chart(frontier(list(rows), solved.settings.budget, unit=unit), key="frontier_chart")
+            chart(frontier(rows, solved.settings.budget, unit=unit), key="frontier_chart")
         st.caption(
             "How much would more labels, or fewer, change? Smaller is better. Each point is a design of its own under "
             "the settings above; the prior is held at that of the present budget, so points compare."

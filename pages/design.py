@@ -15,25 +15,35 @@ from pages._guidelines import guidelines_panel
 from pages._learnt import panel as learnt_panel
 from pages._scenarios import scenario_line, scenarios
 from pages._shared import current_view, header, open_pool, prepared_pool, set_page_state, solved_view
-from pages._widgets import chart
+from pages._widgets import chart, escaped
 
 PAGE = {"section": "Design", "rank": 1, "title": "Design", "icon": ":material/tune:"}
 
 
-def solved_live(place: Any) -> Solved:
-    """The design, with the gap of every pass where it has to be solved first."""
+class Finding:
+    """The line on top: what is being solved, then what was found. The line of before stands until there is another."""
+
+    def __init__(self) -> None:
+        self._place = st.container()
+        self._line: Any = None
+
+    def say(self, words: str) -> None:
+        """Put words in place of those that stand there."""
+        if self._line is None:
+            self._line = self._place.empty()
+        self._line.markdown(words)
+
+
+def solved_live(finding: Finding) -> Solved:
+    """The design; where it has to be solved first, what is solved and how near it is after every pass."""
     view = current_view()
-    settings = view.design_settings(len(open_pool().pool.prompts))
-    place.markdown(
-        f":orange-badge[:material/hourglass_top: solving] **{settings.budget:,.6g} "
-        f"{view.cost or 'labels'}, ridge {settings.ridge:g}**: the figures below are still of the settings before."
-    )
+    budget = view.design_settings(len(open_pool().pool.prompts)).budget
 
     def tell(step: Step) -> None:
-        place.markdown(
-            f":orange-badge[:material/hourglass_top: solving] **{settings.budget:,.6g} {view.cost or 'labels'}, ridge "
-            f"{settings.ridge:g}**, pass {step.passes}, within {step.gap:.2g} of the best: the figures below are still "
-            "of the settings before."
+        finding.say(
+            f":orange-badge[:material/hourglass_top: solving] **{budget:,.6g} {escaped(view.cost or 'labels')}, ridge "
+            f"{view.ridge:g}**, within {step.gap:.2g} of the best after pass {step.passes}: the figures below are "
+            "still of the settings before."
         )
 
     return solved_view(progress=tell)
@@ -107,7 +117,7 @@ def certificate(solved: Solved, found: Headline) -> None:
     chances = solved.prepared.probabilities
     st.caption(
         f"Spread {spread}, {design.support:,} pairs with weight in the design, {found.pairs:,} drawn. Directions "
-        f"are weighed by Fisher {chances.kind} ({chances.reason.rstrip('.')}), {solved.prepared.space.dim} dimensions."
+        f"are weighed by Fisher {chances.kind} ({escaped(chances.reason.rstrip('.'))}), {solved.prepared.space.dim} dimensions."
     )
 
 
@@ -147,12 +157,12 @@ def strata(found: Headline) -> None:
 
 header("Design", "Which pairs, at what price? Change budget and ridge: the design is solved again at once.")
 prepared_pool()
-finding = st.empty()
+finding = Finding()
 scenario_line()
 controls()
 solved = solved_live(finding)
 found = headline_of(solved)
-finding.markdown(f"**{found.sentence()}**")
+finding.say(f"**{found.sentence()}**")
 figures(solved, found)
 outcomes(solved)
 certificate(solved, found)

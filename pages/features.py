@@ -252,7 +252,7 @@ def health() -> None:
 
 
 header("Features", "How is it represented? Hidden states of a reference model, turned into the design's coordinates.")
-finding = st.empty()
+finding = st.container()
 choose()
 extraction()
 if features_path() is not None:

@@ -1,8 +1,8 @@
 """Work that a page goes on without: one thread, the newest wish first, and nothing that nobody looks at any more.
 
 A page wishes for a piece of work in every run in which it would show its result; what has not been wished for lately
-is left where it is, so that a person who moves a slider on leaves no queue behind. A piece of work is an iterator: it
-leaves its result where the page can read it and yields after every step, where the thread looks up. While a page
+is left where it is, so that a person who moves a slider on leaves no queue behind. A piece of work is an iterator: what
+its steps yield is what is known so far, and after each of them the thread looks up. While a page
 solves something that somebody waits for (`held`), no step begins. Nothing here knows of pages or sessions.
 """
 
@@ -13,6 +13,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from curation.system.bug_log import sentence
 
@@ -22,7 +23,7 @@ KEPT = 24  # pieces of work that are remembered
 
 
 class Work:
-    """One piece of work: whether it is done, and the sentence of what went wrong."""
+    """One piece of work: what its steps have yielded, whether it is done, and the sentence of what went wrong."""
 
     def __init__(self, steps: Callable[[], Iterator[object]], *, doing: str, pause: float) -> None:
         self._steps = steps
@@ -30,6 +31,7 @@ class Work:
         self._doing = doing
         self.begins = time.monotonic() + pause
         self.wished = time.monotonic()
+        self.found: list[Any] = []
         self.done = False
         self.error = ""
 
@@ -38,7 +40,7 @@ class Work:
         try:
             if self._begun is None:
                 self._begun = self._steps()
-            next(self._begun)
+            self.found.append(next(self._begun))
         except StopIteration:
             self.done = True
         except Exception as error:  # it belongs on the page that wished for this, in words
