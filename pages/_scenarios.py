@@ -151,7 +151,7 @@ def _keep(solved: Solved, found: Headline) -> None:
             opened.pool.fingerprint, name, settings=view.to_query(), figures=scenario_figures(solved, found), who=who
         )
     except CurationError as error:
-        st.warning(str(error), icon=":material/info:")
+        st.error(str(error), icon=":material/error:")
     else:
         set_page_state("scenario", name)
 

@@ -103,7 +103,7 @@ def test_a_scenario_keeps_what_the_control_shows_and_opens_by_its_link(home: Pat
     assert view_of(page) == View(budget=12)
     field(page, "Keep these settings as").set_value("light")
     press(page, "Save scenario")
-    assert any("exists for this pool" in box.value for box in page.warning)
+    assert any("exists for this pool" in box.value for box in page.error)
     assert page.metric, "the page goes on"
     press(page, "Delete")
     assert [frame.value["scenario"].tolist() for frame in page.dataframe if "same pairs as now" in frame.value] == [
