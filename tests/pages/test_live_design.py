@@ -56,7 +56,7 @@ def test_design_opens_with_its_finding_and_five_figures_of_the_analyst(home: Pat
 
 
 def test_every_control_keeps_its_key_and_holds_what_the_view_holds(home: Path) -> None:
-    page = design_page(budget="12", ridge="0.7", overlap="0.1", quotas="coding=0..9")
+    page = design_page(budget="12", ridge="0.7", prior_power="0.5", overlap="0.1", quotas="coding=0..9")
     boxes = [*page.number_input, *page.selectbox, *page.select_slider, *page.text_input]
     settings = [box for box in boxes if str(box.key).startswith("set_")]
     assert {"set_budget", "set_ridge", "set_spread", "set_max_labels", "set_overlap"} <= {box.key for box in settings}
