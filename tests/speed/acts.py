@@ -83,12 +83,9 @@ def finding(page: Any) -> str:
 
 
 def more_labels(page: Any) -> float:
-    """One press on the budget's +, until the finding is of the new budget."""
-    field = page.get_by_role("spinbutton", name=re.compile("Budget")).first
-    before, was = finding(page), int(field.input_value())
-    plus = page.locator("[data-testid='stNumberInputStepUp']").first
-    step = int(field.get_attribute("step") or 1)
-    return seconds(plus.click, lambda: page.wait_for_function(FOUND, arg=[was + step, before], timeout=LIMIT))
+    """One press on the budget's +, until the finding is another: it names the labels."""
+    before, plus = finding(page), page.locator("[data-testid='stNumberInputStepUp']").first
+    return seconds(plus.click, lambda: page.wait_for_function(FOUND, arg=[0, before], timeout=LIMIT))
 
 
 def other_budget(page: Any, labels: int) -> float:
