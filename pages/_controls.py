@@ -1,7 +1,13 @@
-"""Controls of declared settings: each drawn where a page wants it, and those that a page does not place under the rest."""
+"""Controls of declared settings: each drawn where a page wants it, and those that a page does not place under the rest.
+
+Every control has a key of its own and writes to the view in its callback, before the page runs. Its value is set from
+here only where the view was changed elsewhere (a preset, a scenario, an address): a value handed to a widget in every
+run would make it another widget at every change, which loses what is typed or clicked meanwhile, and the focus.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import streamlit as st
@@ -9,38 +15,72 @@ import streamlit as st
 from curation.dashboard.view import IN_VIEW, View
 from curation.declared import Setting
 from curation.errors import DesignError
+from pages._guard import acting
 from pages._shared import change_view
+
+Change = Callable[[Any], dict[str, Any]]  # what a control holds -> what that changes of the view
+
+
+def held(name: str, present: Any) -> str:
+    """The key of a control, which holds `present` from now on."""
+    key = f"set_{name}"
+    if key not in st.session_state or st.session_state[key] != present:
+        st.session_state[key] = present
+    return key
+
+
+@acting
+def taken(name: str, change: Change) -> None:
+    """The callback of a control: what it holds goes into the view, or the sentence why not stands under it."""
+    value = st.session_state[f"set_{name}"]
+    st.session_state.pop(f"wrong_{name}", None)
+    try:
+        change_view(**change(value))
+    except DesignError as error:
+        st.session_state[f"wrong_{name}"] = (value, str(error))
+
+
+def steady(name: str, options: Sequence[Any], present: Any) -> list[Any]:
+    """The options of a choice, sorted, and with them whatever other value an address or a scenario has asked for.
+
+    What was asked for once stays among them while the session lasts: a choice whose options change is another choice.
+    """
+    more: list[Any] = st.session_state.setdefault(f"more_{name}", [])
+    if present not in options and present not in more:
+        more.append(present)
+    return sorted({*options, *more})
 
 
 class Controls:
-    """What a page's controls change of a view, by the keys of `View`."""
+    """The controls of one page, by the keys of `View`."""
 
     def __init__(self, view: View, page: str) -> None:
         self.view = view
         self.page = page
-        self.changed: dict[str, Any] = {}
         self._placed: set[str] = set()
 
-    def draw(self, key: str, place: Any = st) -> Any:
-        """The control of a setting as it is declared; returns what it holds."""
+    def draw(self, key: str, place: Any = st, *, change: Change | None = None) -> Any:
+        """The control of a setting as it is declared; returns what the view holds. change: what else it changes."""
         each, present = IN_VIEW[key], getattr(self.view, key)
-        value = _held(each, place, present)
-        if each.held is not None:
-            try:
-                each.held(value)
-            except DesignError as error:
-                st.error(str(error), icon=":material/error:")
-                value = present
-        self.put(**{key: value})
-        return value
+        self._placed.add(key)
 
-    def put(self, **values: Any) -> None:
-        """What a control drawn by hand holds: of settings, and of what else a view has."""
-        self.changed |= values
-        self._placed |= set(values)
+        def changed(value: Any) -> dict[str, Any]:
+            value = value.strip() if isinstance(value, str) else type(each.empty)(value)
+            if each.held is not None:
+                each.held(value)
+            return {key: value} if change is None else change(value)
+
+        wrong = st.session_state.get(f"wrong_{key}")
+        if wrong and st.session_state.get(f"set_{key}") == wrong[0]:
+            st.error(wrong[1], icon=":material/error:")
+            name = f"set_{key}"
+        else:
+            name = held(key, present)
+        _widget(each, place, present, key=name, on_change=taken, args=(key, changed))
+        return present
 
     def leave(self, *keys: str) -> None:
-        """These settings have their place on the page, and nothing to say there now."""
+        """These settings have their place on the page: drawn by hand, or with nothing to say there now."""
         self._placed |= set(keys)
 
     def rest(self) -> None:
@@ -51,25 +91,20 @@ class Controls:
                 for key in left:
                     self.draw(key)
 
-    def take(self) -> None:
-        """Change the session's view, and run the page again, where a control holds something else."""
-        if any(getattr(self.view, name) != value for name, value in self.changed.items()):
-            change_view(**self.changed)
-            st.rerun()
 
-
-def _held(each: Setting, place: Any, present: Any) -> Any:
-    """What the control of a setting holds: a choice, a switch, a number or a text."""
+def _widget(each: Setting, place: Any, present: Any, **keyed: Any) -> None:
+    """The widget of a setting: a choice, a switch, a number or a text."""
     told = (each.help if each.told is None else each.told) or None
     if names := each.names():
-        return place.selectbox(each.label, names, names.index(present), help=told)
-    if isinstance(present, bool):
-        return place.checkbox(each.label, present, help=told)
-    if isinstance(present, str):
-        return place.text_input(each.label, present, placeholder=each.hint or None, help=told).strip()
-    kind = type(each.empty)
-    least, most = (None if bound is None else kind(bound) for bound in (each.least, each.most))
-    if each.optional:
-        least = kind(min(0, least or 0))  # 0 is None
-    step = None if each.step is None else kind(each.step)
-    return kind(place.number_input(each.label, least, most, present, step, help=told))
+        place.selectbox(each.label, names, help=told, **keyed)
+    elif isinstance(present, bool):
+        place.checkbox(each.label, help=told, **keyed)
+    elif isinstance(present, str):
+        place.text_input(each.label, placeholder=each.hint or None, help=told, **keyed)
+    else:
+        kind = type(each.empty)
+        least, most = (None if bound is None else kind(bound) for bound in (each.least, each.most))
+        if each.optional:
+            least = kind(min(0, least or 0))  # 0 is None
+        step = None if each.step is None else kind(each.step)
+        place.number_input(each.label, least, most, step=step, help=told, **keyed)

@@ -26,13 +26,14 @@ from curation.pool.schema import Pool, Reject
 from curation.run.prepare import load_pool, prepare
 from curation.run.results import Prepared, Solved
 from curation.run.solve import solve
+from pages._background import background
 from pages._navigation import navigation
 from pages._signin import who_is_here
 from pages._store import guarded
 
 T = TypeVar("T")
 PreparedKey = tuple[str, str, tuple[tuple[str, Any], ...]]
-PAGE_KEYS = ("batch", "pair", "direction")  # URL keys of single pages, kept beside the view's
+PAGE_KEYS = ("batch", "pair", "direction", "scenario")  # URL keys of single pages, kept beside the view's
 
 
 @dataclass(frozen=True)
@@ -105,13 +106,14 @@ def change_view(**changes: Any) -> None:
     write_url()
 
 
-def open_view(view: View) -> None:
-    """Start over with another view, and run the page again."""
+def open_view(view: View, *, again: bool = True) -> None:
+    """Start over with another view, and run the page again, which a callback need not ask for."""
     st.session_state["view"] = view
     for key in PAGE_KEYS:
         st.session_state.pop(f"page_{key}", None)
     write_url()
-    st.rerun()
+    if again:
+        st.rerun()
 
 
 def set_page_state(key: str, value: str | None) -> None:
@@ -218,32 +220,41 @@ def constraints(view: View, pool: Pool) -> tuple[list[LocalPair], list[LocalPair
     return pinned, excluded
 
 
-def solved_view(view: View | None = None, *, progress: Callable[[Any], None] | None = None) -> Solved:
-    """The design of a view (default: the session's), solved once and kept. Ends the page with words on failure."""
-    prepared = prepared_pool()
-    wanted = view or current_view()
-    opened = open_pool()
+Solving = Callable[[Callable[[Any], None] | None], Solved]
 
-    def run() -> Solved:
-        settings = wanted.design_settings(len(opened.pool.prompts))
-        files = tuple(
-            digest_of(allowed_path(name, LIST_ENDINGS)) if name else "" for name in (wanted.pins, wanted.exclude)
-        )
-        key = (prepared_key(), settings, wanted.overlap, files)
-        kept, lock = _solved_cache()
+
+def solving(wanted: View) -> tuple[Any, Solving]:
+    """What the design of a view is kept under, and the call that solves and keeps it: one that a thread may make."""
+    prepared, opened, who = prepared_pool(), open_pool(), reviewer()
+    settings = wanted.design_settings(len(opened.pool.prompts))
+    files = tuple(digest_of(allowed_path(name, LIST_ENDINGS)) if name else "" for name in (wanted.pins, wanted.exclude))
+    key = (prepared_key(), settings, wanted.overlap, files)
+    kept, lock = _solved_cache()
+
+    def run(progress: Callable[[Any], None] | None) -> Solved:
         with lock:
             if key in kept:
                 kept.move_to_end(key)
                 return kept[key][0]
         pinned, excluded = constraints(wanted, opened.pool)
-        solved = solve(prepared, settings, overlap=wanted.overlap, pinned=pinned, excluded=excluded, progress=progress)
+        solved = solve(
+            prepared, settings, overlap=wanted.overlap, pinned=pinned, excluded=excluded, with_baselines="later",
+            progress=progress,
+        )  # fmt: skip
         with lock:
-            kept[key] = (solved, reviewer())
-            while len(kept) > 12:
+            kept[key] = (solved, who)
+            while len(kept) > 24:
                 kept.popitem(last=False)
         return solved
 
-    return guarded(run)
+    return key, run
+
+
+def solved_view(view: View | None = None, *, progress: Callable[[Any], None] | None = None) -> Solved:
+    """The design of a view (default: the session's), solved once and kept. Ends the page with words on failure."""
+    wanted = view or current_view()
+    with background().held():
+        return guarded(lambda: solving(wanted)[1](progress))
 
 
 def solver_of(solved: Solved) -> str | None:

@@ -15,8 +15,9 @@ from curation.health.sensitivity import Sensitivity
 from curation.pool.pair_lists import LocalPair
 from curation.representation.fisher.base import FISHERS
 from curation.run.results import Solved
-from pages._controls import Controls
+from pages._controls import Controls, held, taken
 from pages._findings import show_findings
+from pages._guard import acting
 from pages._jobs import job_panel
 from pages._shared import (
     change_view,
@@ -45,24 +46,26 @@ def choose() -> None:
     left, right = st.columns([1.3, 1])
     if found:
         present = str(features_path())
-        chosen = left.selectbox(
-            "Features file",
-            found,
-            found.index(present) if present in found else 0,
-            format_func=lambda path: Path(path).name,
-            key=f"features_{present}_{len(found)}",
-        )
-        if chosen != present:
-            change_view(features=chosen)
-            st.rerun()
+        if present not in found:
+            found.append(present)
+        left.selectbox(
+            "Features file", found, format_func=lambda path: Path(path).name, key=held("features", present),
+            on_change=taken, args=("features", lambda path: {"features": path}),
+        )  # fmt: skip
     else:
         left.info("No features file belongs to this pool yet. Make one below, or attach one.", icon=":material/grain:")
-    file = right.file_uploader("Attach a features file (Parquet)", type="parquet", key="features_upload")
-    if file is not None and st.session_state.get("attached") != file.file_id:
-        path = guarded(lambda: save_upload(file.name, file.getvalue(), who=reviewer(), store=review_store()))
-        st.session_state["attached"] = file.file_id
+    right.file_uploader(
+        "Attach a features file (Parquet)", type="parquet", key="features_upload", on_change=_attached
+    )  # fmt: skip
+
+
+@acting
+def _attached() -> None:
+    """Keep an attached file and take it into use."""
+    file = st.session_state["features_upload"]
+    if file is not None:
+        path = save_upload(file.name, file.getvalue(), who=reviewer(), store=review_store())
         change_view(features=str(path))
-        st.rerun()
 
 
 def extraction() -> None:
@@ -97,10 +100,10 @@ def extraction() -> None:
             )
             st.session_state["job_seen"] = None
             st.rerun()
-        taken(job_panel("features", opened.pool.fingerprint, "responses"))
+        into_use(job_panel("features", opened.pool.fingerprint, "responses"))
 
 
-def taken(job: Job | None) -> None:
+def into_use(job: Job | None) -> None:
     """A file that has just been finished is taken into use, once."""
     if job is not None and job.state == "done" and st.session_state.get("job_seen") != job.job_id:
         st.session_state["job_seen"] = job.job_id
@@ -125,7 +128,6 @@ def space_controls() -> None:
     else:
         controls.leave("temperature", "per_token")
     controls.rest()
-    controls.take()
 
 
 def figures() -> None:
@@ -134,14 +136,20 @@ def figures() -> None:
     space, table, p = prepared.space, prepared.table, prepared.probabilities
     columns = st.columns(4)
     columns[0].metric("Features", f"{table.matrix.shape[1]}", help="Width of the hidden states in the file.")
-    columns[1].metric("Dimensions used", f"{space.dim}", help="PCA components plus the length coordinate.")
+    columns[1].metric(
+        "Dimensions used", f"{space.dim}", help="PCA components plus the length coordinate: what the design works in."
+    )
     columns[2].metric(
-        "Variance of pairs kept", f"{space.explained_pairs:.1%}", help="Share of the pairs' summed squared difference."
+        "Variance of pairs kept",
+        f"{space.explained_pairs:.1%}",
+        help="Share of the summed squared differences between the answers of a prompt that these dimensions keep. What "
+        "they leave out, no label of this design is chosen for.",
     )
     columns[3].metric(
         "Effective candidates",
         f"{np.median(p.effective):.2f}",
-        help="Median over prompts, under the policy of the Fisher matrix.",
+        help="How many candidates of a prompt the policy of the Fisher matrix has in view: exp of its entropy, in the "
+        "median prompt. 1: it sees one candidate, so no pair matters.",
     )
     told = {
         k: v
@@ -244,9 +252,11 @@ def health() -> None:
 
 
 header("Features", "How is it represented? Hidden states of a reference model, turned into the design's coordinates.")
+finding = st.container()
 choose()
 extraction()
 if features_path() is not None:
+    finding.markdown(f"**{prepared_pool().space.sentence()}**")
     space_controls()
     figures()
     health()

@@ -15,19 +15,22 @@ from curation.charts.weights import (
     prompt_labels,
     shares,
 )
+from curation.design.sets.make import resolve_spread
 from curation.insight.concentration import (
+    TIMES,
     Concentration,
+    alike,
     background_sample,
     concentration,
     generator_pair_matrix,
     pair_table,
+    sanity,
     share_by,
 )
-from curation.run.report import report
 from curation.run.results import Solved
 from pages._shared import header, solved_key, solved_view
 from pages._store import guarded
-from pages._widgets import chart
+from pages._widgets import chart, escaped
 
 PAGE = {"section": "Design", "rank": 4, "title": "Weights", "icon": ":material/bar_chart:"}
 
@@ -74,94 +77,122 @@ def _sheet(key: str, _solved: Solved) -> Sheet:
     )
 
 
+def generators(sheet: Sheet) -> None:
+    """Who is compared, and with whom."""
+    if not [name for name in sheet.generators["key"] if name != "(unknown)"]:
+        st.info("This pool names no generators, so weights cannot be shown by generator.", icon=":material/info:")
+        return
+    left, right = st.columns(2)
+    with left:
+        st.subheader("By generator")
+        chart(shares(sheet.generators, "generator"), key="generators")
+        st.caption(
+            f"Each pair counts half for either side. One generator above {TIMES:g} times its share: look at its answers."
+        )
+    with right:
+        st.subheader("Who is compared with whom")
+        chart(generator_pairs(sheet.matrix), key="matrix")
+        st.caption("Share of the labels on each pair of generators; blank where no pair has weight.")
+
+
+def by_length(sheet: Sheet, solved: Solved) -> None:
+    """Length and distance."""
+    st.subheader("Against length and distance")
+    st.caption(solved.length.sentence())
+    columns = (
+        ("length_difference", "Length difference (characters)"),
+        ("distance", "Feature distance |z| (mean squared response norm 1)"),
+    )
+    for place, (name, title) in zip(st.columns(2), columns, strict=True):
+        with place:
+            drawn = against(sheet.support[name].to_numpy(), sheet.inclusion, sheet.background[name].to_numpy(), title)
+            chart(drawn, key=name)
+    st.caption(
+        "Grey: all pairs of the pool (a sample where it is large). Blue: pairs with weight, by their inclusion: the "
+        "labels that a pair is expected to get."
+    )
+
+
+def by_probability(sheet: Sheet) -> None:
+    """The reference's own view."""
+    known = np.isfinite(sheet.support["probability"].to_numpy())
+    if known.any():
+        st.subheader("Against the reference's probability")
+        drawn = against(
+            sheet.support["probability"].to_numpy()[known],
+            sheet.inclusion[known],
+            sheet.background["probability"].dropna().to_numpy(),
+            "Reference probability of the likelier response, among its prompt's candidates",
+        )
+        chart(drawn, key="probability")
+    else:
+        st.info(
+            "No reference probabilities are known for this pool, so weights are not shown against them. Features made "
+            "with a causal model bring them along.",
+            icon=":material/info:",
+        )
+
+
+def places(sheet: Sheet, spread: str) -> None:
+    """By stratum and by prompt, where these differ at all."""
+    left, right = st.columns(2)
+    with left:
+        st.subheader("By stratum")
+        if len(sheet.strata) > 1:
+            chart(shares(sheet.strata, "stratum"), key="strata")
+            st.caption("A stratum far above its share of the pool draws labels from the others.")
+        else:
+            st.info("This pool names no strata (or one only), so there is nothing to compare.", icon=":material/info:")
+    with right:
+        st.subheader("By prompt")
+        if alike(sheet.prompts):
+            st.caption(f"Spread {spread}: every prompt is expected to get {sheet.prompts.mean():.2g} labels.")
+        else:
+            chart(prompt_labels(sheet.prompts), key="prompts")
+            st.caption(f"Spread {spread}: the totals of the prompts are what that spread allows.")
+
+
+def concentrated(sheet: Sheet, solved: Solved) -> None:
+    """How unevenly the weight lies on pairs."""
+    st.subheader("On how many pairs")
+    curve = sheet.curve
+    st.markdown(
+        f"{curve.support:,} of {solved.prepared.pool.n_pairs:,} pairs have weight in the design; they count as "
+        f"{curve.effective_entropy:,.0f} pairs of equal weight."
+    )
+    if alike(sheet.inclusion):
+        st.caption(f"All of them are alike: each is expected to get {sheet.inclusion.mean():.2g} labels.")
+        return
+    left, right = st.columns(2)
+    with left:
+        chart(inclusion_histogram(sheet.inclusion), key="inclusion")
+        certain = int((sheet.inclusion >= 1 - 1e-6).sum())
+        if solved.batch.inclusion is None:
+            st.caption(
+                f"Expected labels under the design. Selection {solved.settings.select} does not draw with these "
+                "probabilities."
+            )
+        else:
+            st.caption(
+                f"Inclusion is the chance that a pair is labelled: {certain:,} are certain, the others are drawn with "
+                f"exactly this probability, {sheet.inclusion.max():.2g} at most."
+            )
+    with right:
+        chart(lorenz(curve), key="lorenz")
+        st.caption("A design is far from the diagonal by intent: most pairs of a prompt say the same thing.")
+
+
 header(
     "Weights", "Is the design sane? Look for labels piled on few pairs, one generator, one stratum, or sheer length."
 )
 solved = solved_view()
 sheet = guarded(lambda: _sheet(solved_key(solved), solved))
-columns = st.columns(4)
-columns[0].metric("Pairs with weight", f"{sheet.curve.support:,}", help=f"of {solved.prepared.pool.n_pairs:,}")
-columns[1].metric("Effective pairs", f"{sheet.curve.effective_entropy:,.0f}", help="exp of the entropy of the weights")
-columns[2].metric(
-    "Gini of the weights", f"{sheet.curve.gini:.3f}", help="0: all pairs alike; near 1: few pairs carry all"
+sane, told = sanity(sheet.generators, sheet.strata, solved.length)
+(st.success if sane else st.warning)(
+    escaped(told), icon=":material/check_circle:" if sane else ":material/troubleshoot:"
 )
-columns[3].metric("Most labels on a prompt", f"{sheet.prompts.max():.2f}", help="expected, over all its pairs")
-left, right = st.columns(2)
-with left:
-    st.subheader("Inclusion")
-    chart(inclusion_histogram(sheet.inclusion), key="inclusion")
-    st.caption(
-        "Pairs at 1 are certain to be labelled; those between are drawn by chance with exactly this probability."
-        if solved.batch.inclusion is not None
-        else f"Expected labels under the design. Selection {solved.settings.select} does not draw with these probabilities."
-    )
-with right:
-    st.subheader("Concentration")
-    chart(lorenz(sheet.curve), key="lorenz")
-    st.caption("A design is far from the diagonal by intent: most pairs of a prompt say the same thing.")
-left, right = st.columns(2)
-with left:
-    st.subheader("By prompt")
-    chart(prompt_labels(sheet.prompts), key="prompts")
-    st.caption(f"Spread {report(solved).spread}: the totals of the prompts are what that spread allows.")
-with right:
-    st.subheader("By stratum")
-    if len(sheet.strata) > 1:
-        chart(shares(sheet.strata, "stratum"), key="strata")
-        st.caption("A stratum far above its share of the pool draws labels from the others.")
-    else:
-        st.info("This pool names no strata (or one only), so there is nothing to compare.", icon=":material/info:")
-known = [name for name in sheet.generators["key"] if name != "(unknown)"]
-if known:
-    left, right = st.columns(2)
-    with left:
-        st.subheader("By generator")
-        chart(shares(sheet.generators, "generator"), key="generators")
-        st.caption("Each pair counts half for either side. One generator far above its share: look at its answers.")
-    with right:
-        st.subheader("Who is compared with whom")
-        chart(generator_pairs(sheet.matrix), key="matrix")
-        st.caption("Share of the labels on each pair of generators; blank where no pair has weight.")
-else:
-    st.info("This pool names no generators, so weights cannot be shown by generator.", icon=":material/info:")
-st.subheader("Against length, distance and probability")
-st.caption(solved.length.sentence())
-first, second = st.columns(2)
-with first:
-    chart(
-        against(
-            sheet.support["length_difference"].to_numpy(),
-            sheet.inclusion,
-            sheet.background["length_difference"].to_numpy(),
-            "Length difference (characters)",
-        ),
-        key="length",
-    )
-with second:
-    chart(
-        against(
-            sheet.support["distance"].to_numpy(),
-            sheet.inclusion,
-            sheet.background["distance"].to_numpy(),
-            "Feature distance |z| (mean squared response norm 1)",
-        ),
-        key="distance",
-    )
-known_probability = np.isfinite(sheet.support["probability"].to_numpy())
-if known_probability.any():
-    chart(
-        against(
-            sheet.support["probability"].to_numpy()[known_probability],
-            sheet.inclusion[known_probability],
-            sheet.background["probability"].dropna().to_numpy(),
-            "Reference probability of the likelier response, among its prompt's candidates",
-        ),
-        key="probability",
-    )
-    st.caption("Grey: all pairs of the pool (a sample where it is large). Blue: pairs with weight.")
-else:
-    st.info(
-        "No reference probabilities are known for this pool, so weights are not shown against them. Features made with "
-        "a causal model bring them along.",
-        icon=":material/info:",
-    )
+generators(sheet)
+by_length(sheet, solved)
+places(sheet, resolve_spread(solved.prepared.geometry, solved.settings.spread))
+by_probability(sheet)
+concentrated(sheet, solved)

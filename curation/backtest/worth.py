@@ -37,11 +37,16 @@ def worth(solved: Solved) -> Worth:
     equivalent = label_equivalent(
         solved.criterion, solved.prepared.geometry, solved.batch_information, solved.feasible.labels
     )
+    return Worth(equivalent, tested(solved))
+
+
+def tested(solved: Solved) -> str | None:
+    """What the backtest kept for a design's pool says of it; None where there is none."""
     try:
         kept = read(place(solved.prepared.pool))
     except BacktestError:  # of another version: the Evidence page says how to go on
         kept = None
-    return Worth(equivalent, None if kept is None else outcome_sentence(kept, solved))
+    return None if kept is None else outcome_sentence(kept, solved)
 
 
 def outcome_sentence(kept: Result, solved: Solved) -> str:

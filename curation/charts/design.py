@@ -10,12 +10,16 @@ from curation.charts.style import BATCH, CEILING, DESIGN, UNIFORM, WARN, figure,
 from curation.design.result import Step
 from curation.design.rules.base import RULES
 from curation.design.rules.compare import Baseline
+from curation.run.headline import Stratum
+
+MOST_STRATA = 16  # strata on a chart, the largest
 
 
 def convergence(trace: Sequence[Step], tol: float) -> go.Figure:
-    """Gap and open after each structured pass, with the tolerance they have to reach."""
-    floor = tol * 1e-3
-    out = figure(x="Structured passes over the pool", y="Share still open (log scale)", height=300)
+    """Gap (how much better the best possible design can be) and open (the part of the improvement over uniform that
+    is left) after each structured pass, with the tolerance they have to reach."""
+    floor = 1e-16  # a logarithmic axis has no 0
+    out = figure(x="Structured passes over the pool", y="Relative, log scale", height=300)
     passes = [step.passes for step in trace]
     for name, values, colour in (
         ("gap", [max(step.gap, floor) for step in trace], DESIGN),
@@ -36,30 +40,57 @@ def convergence(trace: Sequence[Step], tol: float) -> go.Figure:
 
 
 def against_rules(realised: float, lower_bound: float, rules: Sequence[Baseline]) -> go.Figure:
-    """Criterion of the drawn batch and of every simple rule, as multiples of the best attainable."""
-    shown = [rule for rule in rules if rule.realised is not None]
-    shown.sort(key=lambda rule: rule.realised or 0.0, reverse=True)
-    names = [*(RULES[rule.name].title for rule in shown), "this design's batch"]
-    values = [*((rule.realised or 0.0) / lower_bound for rule in shown), realised / lower_bound]
-    colours = [UNIFORM] * len(shown) + [DESIGN]
-    out = figure(x="Criterion / lower bound", y="", height=330)
-    low, high = min(1.0, *values), max(1.0, *values)
+    """Criterion of the drawn batch and of every simple rule, over the bound of the fractional design, the best on top.
+
+    A batch of whole labels may lie a little left of that bound where the spread gives prompts fractions of a label.
+    """
+    rows = [(RULES[rule.name].title, rule.realised / lower_bound, UNIFORM) for rule in rules if rule.realised]
+    rows.append(("this design's batch", realised / lower_bound, DESIGN))
+    rows.sort(key=lambda row: -row[1])
+    out = figure(x="Criterion / bound", y="", height=100 + 34 * len(rows))
+    low, high = min(1.0, rows[-1][1]), max(1.0, rows[0][1])
     margin = max(high - low, 1e-3)
-    for name, value, colour in zip(names, values, colours, strict=True):
+    for name, value, colour in rows:
         out.add_scatter(
             x=[1.0, value],
             y=[name, name],
-            mode="lines+markers+text",
+            mode="lines+markers",
             line={"color": colour, "width": 2},
             marker={"size": [0, 12], "color": colour},
-            text=["", f"{value:.3f}  " if value < 1 else f"  {value:.3f}"],
-            textposition="middle left" if value < 1 else "middle right",
             cliponaxis=False,
-            hovertemplate=f"{name}: {value:.5g} times the lower bound<extra></extra>",
+            hovertemplate=f"{name}: {value:.5g} times the bound of the fractional design<extra></extra>",
         )
+        out.add_annotation(
+            x=max(value, 1.0), y=name, text=f"{value:.3f}", xanchor="left", xshift=10, showarrow=False,
+            font={"color": colour} if colour == DESIGN else {},
+        )  # fmt: skip
     out.add_vline(x=1.0, line={"color": CEILING, "width": 2})
-    out.update_layout(showlegend=False, margin={"l": 8, "r": 16, "t": 16, "b": 52})
-    out.update_xaxes(range=[low - 0.08 * margin, high + 0.35 * margin], nticks=5)
+    out.add_annotation(
+        x=1.0, y=1.0, yref="paper", yanchor="bottom", xanchor="left", text="bound of the fractional design",
+        showarrow=False, font={"color": CEILING},
+    )  # fmt: skip
+    out.update_layout(showlegend=False, margin={"l": 8, "r": 16, "t": 32, "b": 52})
+    out.update_xaxes(range=[low - 0.04 * margin, high + 0.22 * margin], nticks=5)
+    return out
+
+
+def allocation(strata: Sequence[Stratum]) -> go.Figure:
+    """Labels of every stratum, the largest first, its share of the prompts as a mark on each bar."""
+    shown, total = list(strata)[:MOST_STRATA][::-1], sum(row.labels for row in strata)
+    names = [row.name[:36] for row in shown]
+    out = figure(x="Labels", y="", height=90 + 34 * len(shown))
+    out.add_bar(
+        x=[row.labels for row in shown], y=names, orientation="h", name="this batch", marker_color=DESIGN,
+        text=[f"{row.labels:,}" for row in shown], textposition="auto", cliponaxis=False,
+        customdata=[[row.share, row.of_prompts] for row in shown],
+        hovertemplate="%{y}: %{x} labels, %{customdata[0]:.0%} of all, %{customdata[1]:.0%} of prompts<extra></extra>",
+    )  # fmt: skip
+    out.add_scatter(
+        x=[row.of_prompts * total for row in shown], y=names, mode="markers", name="by its share of the prompts",
+        marker={"symbol": "line-ns-open", "size": 18, "color": UNIFORM, "line": {"width": 3, "color": UNIFORM}},
+        hovertemplate="%{y}: %{x:.1f} labels by its share of the prompts<extra></extra>",
+    )  # fmt: skip
+    out.update_layout(margin={"l": 8, "r": 16, "t": 28, "b": 52}, bargap=0.3)
     return out
 
 
@@ -82,7 +113,18 @@ def frontier(rows: Sequence[tuple[float, float, float]], budget: float, *, unit:
             line={"color": colour, "width": 2},
             hovertemplate="%{x} " + unit + ": %{y:.4g}<extra>" + name + "</extra>",
         )
-    out.add_vline(x=budget, line={"color": BATCH, "dash": "dot"}, annotation_text=f"{budget:g} {unit}")
+    out.add_vline(x=budget, line={"color": BATCH, "dash": "dot"})
+    present = [row for row in rows if row[0] == budget]
+    if present:
+        out.add_scatter(
+            x=[budget],
+            y=[present[0][1]],
+            name=f"this design, {budget:,.6g} {unit}",
+            mode="markers",
+            marker={"size": 14, "symbol": "diamond", "color": BATCH},
+            hovertemplate="this design: %{x} " + unit + ", %{y:.4g}<extra></extra>",
+        )
+    out.update_yaxes(rangemode="tozero")
     return out
 
 

@@ -9,7 +9,12 @@ import numpy as np
 import pandas as pd
 
 from curation.design.geometry import Geometry
+from curation.insight.length_share import LengthShare
 from curation.pool.schema import Pool
+
+TIMES = 2.0  # a generator that draws more than so many times its share is looked at
+LEAST = 0.02  # share of the labels below which a generator or a stratum is too small to say anything
+LENGTH = 0.2  # a part of the score along length above which it is looked at, where uniform labels have less than half
 
 
 @dataclass(frozen=True)
@@ -101,3 +106,39 @@ def background_sample(geometry: Geometry, *, limit: int = 20_000, seed: int = 0)
     if geometry.pairs <= limit:
         return np.arange(geometry.pairs)
     return np.sort(np.random.default_rng(seed).choice(geometry.pairs, size=limit, replace=False))
+
+
+def alike(values: np.ndarray) -> bool:
+    """Whether numbers are so nearly the same that a figure of them would show nothing."""
+    return bool(np.ptp(values) <= 1e-3 * np.abs(values).max(initial=0.0))
+
+
+def sanity(generators: pd.DataFrame, strata: pd.DataFrame, length: LengthShare) -> tuple[bool, str]:
+    """Whether a design looks sane, and the sentence that says why. generators, strata: tables of `share_by`."""
+    amiss: list[str] = []
+    fine: list[str] = []
+    for table, what in ((generators, "generator"), (strata, "stratum")):
+        named = table[~table["key"].isin(["(unknown)", "(none)"]) & (table["pool"] > 0)]
+        if len(named) < 2:
+            continue
+        heavy = named[named["weight"] >= LEAST]
+        named = heavy if len(heavy) else named
+        times = (named["weight"] / named["pool"]).to_numpy()
+        name, most = str(named["key"].to_numpy()[int(times.argmax())]), float(times.max())
+        told = f"{what} {name} draws {most:.1f} times its share of the pool"
+        (amiss if most > TIMES else fine).append(told)
+    if length.share is not None and length.uniform_share is not None:
+        told = (
+            f"{length.share:.0%} of what labels are chosen for lies along length (uniform labels: "
+            f"{length.uniform_share:.0%})"
+        )
+        (amiss if length.share > max(LENGTH, 2 * length.uniform_share) else fine).append(told)
+    if amiss:
+        rest = f" Within bounds: {'; '.join(fine)}." if fine else ""
+        return False, f"Look again before you pay: {'; '.join(amiss)}.{rest}"
+    if not fine:
+        return (
+            True,
+            "Nothing here can tell: the pool names no generators and no strata, and its answers are equally long.",
+        )
+    return True, f"The design looks sane: at most, {'; '.join(fine)}."

@@ -30,6 +30,9 @@ SETTLED = 1e-5  # relative change of the explained variance at which it stops
 _BLOCK = 16_384  # rows centred at a time, so that float64 copies stay small
 
 
+KEPT_MUCH, KEPT_SOME = 0.8, 0.3  # shares of the pairs' squared differences from which a space is called so
+
+
 @dataclass(frozen=True)
 class Space:
     """The map from features to the design's space, fitted once and kept with the batch (docs/method.md section 3)."""
@@ -47,6 +50,20 @@ class Space:
     def dim(self) -> int:
         """Coordinates of the space: components, plus one for length where there is one."""
         return int(self.components.shape[1]) + int(self.length_scale > 0)
+
+    def sentence(self) -> str:
+        """What the space keeps of the differences between answers, and what follows."""
+        kept = self.explained_pairs
+        if kept >= KEPT_MUCH:
+            after = "little that tells answers apart is left out"
+        elif kept >= KEPT_SOME:
+            after = "the rest lies in many small directions, which the design does not see; more dimensions keep more"
+        else:
+            after = "most of what tells answers apart is left out: raise the PCA dimensions"
+        return (
+            f"{self.dim} numbers stand for each response and keep {kept:.0%} of the squared differences between the "
+            f"answers of a prompt: {after}."
+        )
 
     @property
     def fingerprint(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from curation.settings import DesignSettings
 
 if TYPE_CHECKING:
     from curation.design.criteria.base import Criterion
+    from curation.design.result import Design
     from curation.design.sets.feasible import Feasible
     from curation.insight.learning_rule import Taught
     from curation.insight.length_share import LengthShare
@@ -147,12 +148,27 @@ def budget_frontier(
     pinned: Pinned = (),
     excluded: Sequence[LocalPair] = (),
 ) -> list[tuple[float, float, float]]:
+    """`frontier_points`, all of them."""
+    return list(frontier_points(prepared, settings, budgets, overlap=overlap, pinned=pinned, excluded=excluded))
+
+
+def frontier_points(
+    prepared: Prepared,
+    settings: DesignSettings,
+    budgets: Sequence[float],
+    *,
+    overlap: float = 0.0,
+    pinned: Pinned = (),
+    excluded: Sequence[LocalPair] = (),
+    present_design: Design | None = None,
+) -> Iterator[tuple[float, float, float]]:
     """Information left to want at each budget: (budget, designed, uniform) values of T, f of n S over that of the
     planned n.
 
     The ridge's information stays that of `settings.budget`, so that budgets compare (docs/method.md section 8).
     overlap, pinned, excluded: as `solve`; the point at the present budget is the design that `solve` finds. Budgets
-    that the pool, the pins or the limits do not allow are left out.
+    that the pool, the pins or the limits do not allow are left out. present_design: that of `settings`, where it is
+    solved already.
     """
 
     def problem(budget: float) -> tuple[Criterion, Feasible]:
@@ -160,7 +176,7 @@ def budget_frontier(
         return design_problem(prepared, asked, overlap=kept_back(asked, overlap), pinned=pinned, excluded=excluded)
 
     criterion, present = problem(settings.budget)
-    rows, last = [], None
+    last = None
     for budget in budgets:
         try:
             _, feasible = problem(budget)
@@ -168,13 +184,12 @@ def budget_frontier(
             continue  # above the pool, or below the pins: the frontier ends there
         factor = present.labels / feasible.labels
         if budget == settings.budget:
-            design = run_solver(criterion, present, settings)
+            design = present_design or run_solver(criterion, present, settings)
         else:
             design = run_solver(criterion.under(factor), feasible, replace(settings, tol=1e-3), start=last)
         last = design.weights
         per_label = factor**-criterion.degree
-        rows.append((budget, design.certificate.objective * per_label, design.certificate.uniform * per_label))
-    return rows
+        yield budget, design.certificate.objective * per_label, design.certificate.uniform * per_label
 
 
 def frontier_budgets(prepared: Prepared, settings: DesignSettings) -> list[float]:

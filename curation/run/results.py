@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -86,7 +87,7 @@ class Solved:
     batch: Batch
     batch_information: torch.Tensor
     realised: float
-    baselines: dict[str, Baseline]
+    baselines: Mapping[str, Baseline]
     explanations: Explanations
     length: LengthShare
     seconds: dict[str, float] = field(default_factory=dict)

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from curation.errors import DesignError
 from curation.pool.pair_lists import LocalPair
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from curation.design.criteria.base import Criterion, Kind
     from curation.design.geometry import Geometry
     from curation.design.result import Design, Step
+    from curation.design.rules.compare import Baseline
     from curation.design.selection.sampling import Batch
     from curation.design.sets.feasible import Feasible
 from curation.run.results import Earlier, Prepared, Solved
@@ -172,16 +173,16 @@ def solve(
     excluded: Sequence[LocalPair] = (),
     earlier: Earlier | None = None,
     pilot_of: float | None = None,
-    with_baselines: bool = True,
+    with_baselines: bool | Literal["later"] = True,
     progress: ProgressCallback | None = None,
 ) -> Solved:
     """Solve, draw the batch, compare it and explain every pair. overlap: share of the budget given to repeats.
 
     earlier: batches to go on from; what their outcomes taught changes the settings. pilot_of: the whole budget, where
-    `settings` asks for a first part of it.
+    `settings` asks for a first part of it. with_baselines: "later" reckons each rule when it is first looked at.
     Raises DesignError with the constraint's name and amount where the budget cannot be spent as asked.
     """
-    from curation.design.rules.compare import baselines
+    from curation.design.rules.compare import Beside, baselines
     from curation.design.selection.drawn import batch_information
     from curation.design.selection.sampling import with_overlap
     from curation.insight.explain import explain
@@ -212,7 +213,10 @@ def solve(
         raise DesignError(_buys_nothing(feasible, settings))
     information = batch_information(feasible, batch)
     realised = criterion.value(information)
-    rules = baselines(criterion, feasible, prepared.probabilities.p, seed=settings.seed) if with_baselines else {}
+    rules: Mapping[str, Baseline] = {}
+    if with_baselines:
+        reckoned = Beside if with_baselines == "later" else baselines
+        rules = reckoned(criterion, feasible, prepared.probabilities.p, seed=settings.seed)
     repeats = _repeats(feasible, batch, kept)
     batch = with_overlap(batch, repeats, seed=settings.seed)
     seconds["select"] = time.perf_counter() - started

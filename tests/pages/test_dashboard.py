@@ -85,13 +85,13 @@ def test_budget_and_ridge_change_the_answer(browser, address):
         field.fill("20")
         field.press("Enter")
         settle(page)
-        reads(page, "20", where="[data-testid='stMetric'] >> nth=0")
-        before = page.inner_text("[data-testid='stMetric'] >> nth=1")
+        reads(page, "worth these 20 in the criterion")
+        before = page.inner_text("[data-testid='stMetric'] >> nth=0")
         slider = page.get_by_role("slider").first
         slider.press("ArrowLeft")
         slider.press("ArrowLeft")
         settle(page)
-        until(lambda: page.inner_text("[data-testid='stMetric'] >> nth=1") != before, True)
+        until(lambda: page.inner_text("[data-testid='stMetric'] >> nth=0") != before, True)
         playwright.expect(page).to_have_url(re.compile("budget=20"), timeout=60_000)
         playwright.expect(page).to_have_url(re.compile(r"ridge=\d"), timeout=60_000)
     finally:
@@ -125,7 +125,7 @@ def test_a_fresh_server_opens_a_page_by_its_own_address(browser, tmp_path):
         try:
             check(page, "design")
             reads(page, "Evidence", where=SIDEBAR)
-            reads(page, "20", where="[data-testid='stMetric'] >> nth=0")
+            reads(page, "worth these 20 in the criterion")
             playwright.expect(page).to_have_url(re.compile("ridge=1"), timeout=60_000)
         finally:
             context.close()

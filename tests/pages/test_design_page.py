@@ -79,7 +79,7 @@ def test_length_is_told_and_the_criterions_figure_stands_beside_untested(home):
     assert any("lies along answer length (uniform labels:" in caption.value for caption in page.caption)
     assert [box.value for box in page.warning] == [UNTESTED]
     assert UNTESTED == "not tested on outcomes: buy a pilot"
-    assert any("In the criterion" in box.value for box in page.info)
+    assert any("worth these 12 in the criterion" in one.value for one in page.markdown)
     assert not any("not part of this version" in box.value for box in [*page.warning, *page.info])
 
 
@@ -130,7 +130,8 @@ def test_labels_per_pair_outside_the_usual_choices_stay_and_every_page_names_one
     page = design_page(budget="12", max_labels="5", spread="free", per_prompt="1")
     assert view_of(page).max_labels == 5
     chosen = next(box for box in page.selectbox if box.label == "Labels per pair, at most")
-    assert chosen.value == "5"
+    assert chosen.value == 5.0
+    assert "5" in chosen.options
     assert "not part of this version" not in str([one.value for one in page.info] + [one.value for one in page.caption])
     told = [one.value for one in page.caption if one.value.startswith("Spread ")]
     page.switch_page("pages/weights.py").run()
