@@ -27,6 +27,9 @@ if __name__ == "__main__":
         sidebar()
         page.run()
 else:
+    from curation.dashboard.map_worker import WORKER
     from pages._headers import MIDDLEWARE
+
+    WORKER.start()
 
     app = st.App(str(HERE / "app.py"), middleware=MIDDLEWARE)

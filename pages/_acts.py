@@ -8,6 +8,7 @@ from curation.errors import CurationError
 from curation.review.acts import label_costs, price_of
 from curation.review.store.decisions import Decision
 from curation.review.topup import reject_and_replace, top_up
+from pages._batches import kept
 from pages._guard import acting
 from pages._review_state import review_state, tell
 from pages._shared import features_path, open_pool, prepared_pool, reviewer, set_page_state
@@ -63,7 +64,7 @@ def write_act(batch: BatchFolder, keys: list[str], decision: str, reason: str | 
     """Write an act; where somebody decided one of the pairs meanwhile nothing is written and they are named."""
     try:
         review_store().decide_many(
-            batch.batch_id, keys, decision, who=reviewer(), reason=reason, expected_versions=versions
+            kept(batch).batch_id, keys, decision, who=reviewer(), reason=reason, expected_versions=versions
         )
         tell(f"{len(keys):,} pairs: {decision}. Undo takes all of them back.")
     except CurationError as error:
@@ -77,7 +78,7 @@ def replace_button(batch: BatchFolder, pair_id: str, local: tuple[int, int, int]
         with st.spinner("Making the batch that goes on"):
             made = guarded(
                 lambda: reject_and_replace(
-                    batch.path, open_pool().pool, str(path), pair_id, local, who=reviewer(), store=review_store(),
+                    kept(batch).path, open_pool().pool, str(path), pair_id, local, who=reviewer(), store=review_store(),
                     expected_version=version, prepared=prepared_pool(),
                 )
             )  # fmt: skip

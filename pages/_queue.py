@@ -41,7 +41,9 @@ def queue_filter(batch: BatchFolder) -> Filter:
     saved_views()
     known = {record["pair_id"] for record in batch.records}
     only = [key for key in review_state().only if key in known]
-    if only and st.button(f"Showing {len(only)} pairs from the map: show all", key="drop_map_queue", width="stretch"):
+    if only and st.button(
+        f"Showing {len(only)} pairs {review_state().only_why}: show all", key="drop_map_queue", width="stretch"
+    ):
         review_state().only = []
         st.rerun()
     states = st.multiselect("Decision", STATES, key=keys.STATES, placeholder="all")

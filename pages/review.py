@@ -13,7 +13,7 @@ from curation.review.queue import QueueTable, decision_words, next_pair
 from curation.review.store.decisions import Decision
 from pages import _review_state as keys
 from pages._acts import act_on_shown, replace_button, top_up_button, undo
-from pages._batches import batch_at, live_decisions
+from pages._batches import batch_at, kept, live_decisions
 from pages._comments import comments
 from pages._guard import acting
 from pages._queue import go_to, kept_in_view, queue_filter, table, tally, watch
@@ -106,7 +106,7 @@ def pair_column(desk: Desk, guidelines: str | None) -> None:
     responses(record, desk.blind)
     figures(record, desk.batch, desk.blind, version)
     st.text_input("Note (kept with the next decision on this pair)", key=keys.note_of(current))
-    comments(desk.batch.batch_id, current)
+    comments(desk.batch, current)
 
 
 def buttons(desk: Desk, current: str, version: int) -> None:
@@ -153,7 +153,7 @@ def decide(
     try:
         note = st.session_state.get(keys.note_of(key)) or None
         review_store().decide(
-            batch.batch_id, key, decision, who=reviewer(), reason=reason, note=note, expected_version=version
+            kept(batch).batch_id, key, decision, who=reviewer(), reason=reason, note=note, expected_version=version
         )
     except CurationError as error:
         tell(error)
