@@ -13,14 +13,16 @@ NAMED = 9  # categories with a colour and a line in the legend of their own
 OTHER = "other"
 
 
-def pair_map(frame: pd.DataFrame, colour: str, *, numeric: bool, title: str, marked: str | None = None) -> go.Figure:
+def pair_map(
+    frame: pd.DataFrame, colour: str, *, numeric: bool, title: str, marked: str | None = None, lasso: bool = False
+) -> go.Figure:
     """Points of pairs: candidates small and pale, the batch large and outlined.
 
     frame: columns x, y, pair_id, selected (bool), label (hover text) and `colour`. numeric: whether `colour` is a
     number (a scale) or a category (one colour each for the nine most frequent; the others share grey). marked: pair_id
-    of the point that a ring is drawn round.
+    of the point that a ring is drawn round. lasso: dragging draws a lasso; else it moves the map, and a click picks.
     """
-    out = figure(x="UMAP 1 (no unit)", y="UMAP 2 (no unit)", height=560)
+    out = figure(x="UMAP 1 (no unit)", y="UMAP 2 (no unit)", height=500)
     if numeric:
         _scaled(out, frame, colour, title)
     else:
@@ -31,7 +33,7 @@ def pair_map(frame: pd.DataFrame, colour: str, *, numeric: bool, title: str, mar
         ring.marker.update(size=22, line={"width": 3, "color": WARN}, opacity=1)
         ring.name = f"pair {marked}"
         out.add_trace(ring)
-    out.update_layout(dragmode="lasso", legend={"itemsizing": "constant"})
+    out.update_layout(dragmode="lasso" if lasso else "pan", legend={"itemsizing": "constant"})
     out.update_xaxes(showticklabels=False, showgrid=False)
     out.update_yaxes(showticklabels=False, showgrid=False)
     return out
