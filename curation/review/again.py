@@ -149,8 +149,8 @@ def design_meanwhile(
     """The batch that goes on from one whose labels are still out: its approved pairs count as if they were back.
 
     None of them is bought again, and what they will teach is taken for taught; labelled batches of the same space count
-    beside it. Kept in the workspace. Raises BatchError where nothing is approved, DesignError where the budget cannot
-    be spent.
+    beside it. Kept in the workspace. Raises BatchError where nothing is approved or labels are back already,
+    DesignError where the budget cannot be spent.
     """
     store.require(who, "reviewer")
     earlier = _expected(batch, pool, table, store)
@@ -176,6 +176,8 @@ def _expected(batch: BatchFolder, pool: Pool, table: FeatureTable, store: Store)
     fitted = Space.load(batch.path / SPACE)
     same_space(batch, fitted, None, kept_space(batch.manifest["space"]), table.metadata)
     before = None
+    if labelled is not None and batch.batch_id in labelled.batch_ids:
+        raise BatchError(f"labels of batch {batch.batch_id} are back already; go on from what they say.")
     if labelled is not None:
         found = earlier_batches(
             labelled.folders, pool, space=labelled.space, features_metadata=table.metadata, store=store

@@ -122,7 +122,7 @@ def test_a_direction_that_no_listed_pair_moves_is_named_unteachable():
     information = geometry.information(design.weights)
     found = coverage(criterion, feasible, information, information)
     assert found.unteachable.tolist() == [0]
-    assert "no feasible design" in found.finding()
+    assert "beyond any feasible design" in found.out_of_reach()
 
 
 def test_pairs_of_a_direction_are_the_largest_by_hand(case):
