@@ -16,11 +16,12 @@ from typing import Any
 import streamlit as st
 
 from curation.batch.folder import BatchFolder, batch_stamp, read_batch
+from curation.batch.records import solved_identity
 from curation.dashboard.places import LIST_ENDINGS, allowed_path
 from curation.errors import BatchError
 from curation.review.overview import BatchState, batch_states
 from curation.review.queue import QueueTable
-from curation.review.register import check_recorded, preview_batch, record_batch, save_for_review, saved_before
+from curation.review.register import check_recorded, folder_of, preview_batch, record_batch, save_for_review
 from curation.review.store.decisions import Decision
 from curation.review.store.live import LiveDecisions
 from curation.review.store.store import Store
@@ -39,7 +40,22 @@ class Previews:
     def __init__(self) -> None:
         self.folder = tempfile.TemporaryDirectory(prefix="pairwright-", ignore_cleanup_errors=True)
         self.lock = threading.Lock()
+        self.ids: OrderedDict[Any, tuple[Solved, str]] = OrderedDict()
         self.made: OrderedDict[Any, tuple[Solved, BatchFolder, Callable[[str], BatchFolder]]] = OrderedDict()
+
+    def identity(self, solved: Solved, files: tuple[str, ...], constraints: Callable[[], Any]) -> str:
+        """The id that a solved design has as a batch. files: digests of its pins and exclusions, which `constraints`
+        reads where the id is not known yet."""
+        key = (id(solved), files)
+        with self.lock:
+            if key in self.ids:
+                return self.ids[key][1]
+        found = solved_identity(solved, *constraints())
+        with self.lock:
+            self.ids[key] = (solved, found)  # kept alive, so that no other design gets its number
+            while len(self.ids) > 2 * PREVIEWS:
+                self.ids.popitem(last=False)
+        return found
 
     def holds(self, path: Path) -> bool:
         """Whether a batch folder is one of these."""
@@ -59,20 +75,20 @@ def present_batch(solved: Solved) -> BatchFolder | None:
 
     def find() -> BatchFolder | None:
         view, opened, store = current_view(), open_pool(), review_store()
-        pinned, excluded = constraints(view, opened.pool)
-        folder = saved_before(solved, pinned=pinned, excluded=excluded)
+        files = tuple(digest_of(allowed_path(name, LIST_ENDINGS)) if name else "" for name in (view.pins, view.exclude))
+        previews = _previews()
+        folder = folder_of(previews.identity(solved, files, lambda: constraints(view, opened.pool)))
         if folder is not None:
             return batch_at(folder)[0]
-        who, solver = reviewer(), solver_of(solved)
+        who, solver, told = reviewer(), solver_of(solved), chosen_guidelines()
         if not store.may(who, "reviewer"):
             return None
-        files = tuple(digest_of(allowed_path(name, LIST_ENDINGS)) if name else "" for name in (view.pins, view.exclude))
-        told, previews = chosen_guidelines(), _previews()
         key = (id(solved), id(store), str(workspace().absolute()), files, told)  # both are kept alive by the entry
         with previews.lock:
             if key in previews.made:
                 previews.made.move_to_end(key)
                 return previews.made[key][1]
+        pinned, excluded = constraints(view, opened.pool)
         author = solver if solver is not None and store.may(solver, "reviewer") else who
         batch = preview_batch(
             solved, Path(previews.folder.name), pinned=pinned, excluded=excluded, author=author, guidelines=told

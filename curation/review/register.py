@@ -178,7 +178,12 @@ def workspace_batch(
 
 def saved_before(solved: Solved, *, pinned: Sequence[LocalPair], excluded: Sequence[LocalPair]) -> Path | None:
     """The place of a solved design's batch folder, where the workspace holds it already; writes nothing."""
-    folder = workspace() / "batches" / solved_identity(solved, pinned, excluded)
+    return folder_of(solved_identity(solved, pinned, excluded))
+
+
+def folder_of(identity: str) -> Path | None:
+    """The place of the batch folder of an id (`solved_identity`), where the workspace holds it; writes nothing."""
+    folder = workspace() / "batches" / identity
     return folder if (folder / MANIFEST).is_file() else None
 
 

@@ -96,8 +96,8 @@ class Solved:
     def __repr__(self) -> str:
         return (
             f"{self.batch.labels} labels on {len(self.batch.pairs):,} of {self.prepared.pool.n_pairs:,} pairs; "
-            f"{self.attained:.1%} of the way from no labels to the bound, gap {self.design.certificate.gap:.1e}, stopped "
-            f"on {self.design.stopped}"
+            f"{self.attained:.1%} of the way from no labels to the bound, gap {self.design.certificate.gap:.1e}, "
+            f"stopped on {self.design.stopped}"
         )
 
     @property
