@@ -97,14 +97,11 @@ if measured.out_of_reach():
 left, right = st.columns(2)
 with left:
     st.subheader("What is still open")
-    if measured.batch_share is None or measured.uniform_share is None:
+    if measured.batch_share is None:
         st.caption(UNDIVIDED)
     else:
         chart(criterion_share(measured), key="share_chart")
-        total, uniform_total = measured.batch_share.sum(), measured.uniform_share.sum()
-        st.caption(
-            f"Bars sum to the criterion: {total:.4g} for this batch, {uniform_total:.4g} for uniform. Lower is better."
-        )
+        st.caption(measured.sums())
 with right:
     st.subheader("Spectra")
     chart(spectrum(measured), key="spectrum_chart")

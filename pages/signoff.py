@@ -100,6 +100,7 @@ for column, (title, value) in zip(
     strict=True,
 ):
     column.metric(title, value)
+st.caption(sentence_of_batch(batch.manifest, batch.records))
 if only_looked_at(batch):
     st.info("Nobody has decided on this batch yet: review its pairs first.", icon=":material/info:")
     st.page_link("pages/review.py", label="Review pairs", icon=":material/arrow_forward:")
@@ -122,7 +123,6 @@ for check in checks:
     icon = ":material/check_circle:" if check.holds else ":material/radio_button_unchecked:"
     need = "" if check.holds or not check.required else " · needed before signing"
     st.markdown(f"{icon} **{check.name}** · {escaped(check.shown)}{need}")
-st.caption(sentence_of_batch(batch.manifest, batch.records))
 st.caption(
     "Rejected and undecided pairs leave the batch: the design planned for all of them, so a batch with many rejections is "
     "worth less than the plan."

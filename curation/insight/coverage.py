@@ -60,16 +60,20 @@ class Coverage:
         held = ""
         if self.uniform_share is not None:
             held = f"; they hold {self.uniform_share[less].sum() / self.uniform_share.sum():.0%} of uniform's criterion"
-        total = ""
-        if self.batch_share is not None and self.uniform_share is not None:
-            total = (
-                f" In sum the batch leaves a criterion of {self.batch_share.sum():.4g}, uniform labels "
-                f"{self.uniform_share.sum():.4g} (lower is better)."
-            )
         about = "direction" if len(less) == 1 else "directions"
         return (
             f"The batch says less than uniform labels would about {len(less)} of {d} {about} "
-            f"({named_directions(less)}){held}.{total}"
+            f"({named_directions(less)}){held}."
+        )
+
+    def sums(self) -> str:
+        """What the parts of the criterion sum to, batch beside expectations; empty where it does not divide."""
+        if self.batch_share is None or self.uniform_share is None or self.design_share is None:
+            return ""
+        return (
+            f"Bars sum to the criterion, lower is better: {self.batch_share.sum():.4g} for this batch of whole labels, "
+            f"{self.uniform_share.sum():.4g} for uniform labels in expectation, {self.design_share.sum():.4g} for this "
+            "design in expectation. Any few labels, uniform ones too, stand behind what is expected of them."
         )
 
     def out_of_reach(self) -> str:
