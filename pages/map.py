@@ -10,6 +10,7 @@ from curation.batch.records import pair_labels
 from curation.charts.map import pair_map
 from curation.dashboard.map_worker import WORKER
 from curation.insight.pair_map import map_frame
+from curation.pool.pair_lists import pairs_by_id
 from curation.pool.schema import prompt_text
 from curation.run.results import Solved
 from pages._batches import live_decisions
@@ -48,11 +49,16 @@ def _frame(key: str, candidates: int, with_pair: str | None, _solved: Solved) ->
     )
 
 
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _known(key: str, wanted: str, _solved: Solved) -> bool:
+    return bool(pairs_by_id(_solved.prepared.pool, {wanted}))
+
+
 def drawn(solved: Solved, candidates: int, wanted: str | None) -> tuple[pd.DataFrame, str]:
     """The points, with the pair of the address among them where this pool has it."""
     key = solved_key(solved)
     frame, method = _frame(key, candidates, None, solved)
-    if wanted is None or (frame["pair_id"] == wanted).any():
+    if wanted is None or (frame["pair_id"] == wanted).any() or not _known(key, wanted, solved):
         return frame, method
     return _frame(key, candidates, wanted, solved)
 
