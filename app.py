@@ -28,6 +28,9 @@ if __name__ == "__main__":
         with beside_the_work(page), told(f"page {page.url_path or page.title}"):
             page.run()
 else:
+    from curation.dashboard.map_worker import WORKER
     from pages._headers import MIDDLEWARE
+
+    WORKER.start()
 
     app = st.App(str(HERE / "app.py"), middleware=MIDDLEWARE)

@@ -60,6 +60,7 @@ ENVIRONMENT = {
     "CURATION_ALLOW_REMOTE": "`1`: a dashboard without sign-in answers other addresses too",
     "CURATION_SIGNIN_HOURS": "how long a sign-in holds; default 12",
     "CURATION_TRUST_REMOTE_CODE": "names of models, separated by commas, whose own code may run",
+    "CURATION_MAP_WORKER": "`0`: no process that keeps maps ready; the first map then takes some seconds more",
     "CURATION_JUDGE_KEY": "key of the endpoint of `rate` and of `experiment hh --judge`",
 }
 

@@ -12,7 +12,7 @@ from curation.review.acts import label_costs, price_of
 from curation.review.queue import QueueTable
 from curation.review.store.decisions import Decision
 from curation.review.topup import reject_and_replace, top_up
-from pages._batches import live_decisions
+from pages._batches import kept, live_decisions
 from pages._guard import acting
 from pages._known import known_pairs
 from pages._review_state import review_state, tell
@@ -127,7 +127,7 @@ def write_act(batch: BatchFolder, keys: list[str], decision: str, reason: str | 
     """Write an act, whether it was; where somebody decided one of the pairs meanwhile nothing is, and they are named."""
     try:
         review_store().decide_many(
-            batch.batch_id, keys, decision, who=reviewer(), reason=reason, expected_versions=versions
+            kept(batch).batch_id, keys, decision, who=reviewer(), reason=reason, expected_versions=versions
         )
     except CurationError as error:
         if not own_earlier(batch, versions, decision):  # the second click of a double click
@@ -151,7 +151,7 @@ def replace_button(batch: BatchFolder, pair_id: str, local: tuple[int, int, int]
         with st.spinner("Making the batch that goes on"):
             made = guarded(
                 lambda: reject_and_replace(
-                    batch.path, open_pool().pool, str(path), pair_id, local, who=reviewer(), store=review_store(),
+                    kept(batch).path, open_pool().pool, str(path), pair_id, local, who=reviewer(), store=review_store(),
                     expected_version=version, prepared=prepared_pool(),
                 )
             )  # fmt: skip

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
 
 from curation.batch.folder import BatchFolder
 from curation.charts.learnt import evidence_by_power, share_by_direction
+from curation.pool.labels import in_force
 from curation.pool.schema import Pool
-from curation.review.again import Labelled, Lesson, design_again, labelled_batches, lesson, pilot_labels, plan_pilot
+from curation.review.again import (
+    Labelled,
+    Lesson,
+    design_again,
+    design_meanwhile,
+    labelled_batches,
+    lesson,
+    pilot_labels,
+    plan_pilot,
+)
 from curation.settings import DesignSettings
 from pages._shared import constraints, current_view, open_pool, prepared_pool, reviewer, set_page_state
 from pages._store import guarded, review_store
@@ -67,13 +78,52 @@ def panel() -> None:
 
 
 def _again(told: Lesson, budget: int) -> BatchFolder:
-    from dataclasses import replace
-
     view = current_view()
     pinned, excluded = constraints(view, open_pool().pool)
     return design_again(
         told, replace(_settings(), budget=budget), overlap=view.overlap, pinned=pinned, excluded=excluded,
         store=review_store(), who=reviewer(),
+    )  # fmt: skip
+
+
+def next_batch(batch: BatchFolder, *, signed: bool) -> None:
+    """Sign-off page: the batch after this one, from its labels, or while they are still out."""
+    st.subheader("The next batch")
+    store, settings = review_store(), _settings()
+    answers = guarded(lambda: [a for a in in_force(store.labels(batch.batch_id)) if a.outcome != "skip"])
+    approved = sum(made.decision == "approve" for made in guarded(lambda: store.decisions(batch.batch_id)).values())
+    if not answers and not signed:
+        st.caption("The next batch goes on from this one once it is signed, or once labels have come back.")
+        return
+    if answers:
+        st.caption(
+            f"{len(answers):,} labels of this batch are back. The next one buys no labelled pair again, and goes by what "
+            "the labels of this pool say."
+        )
+    else:
+        st.caption(
+            f"No label of this batch is back yet. The next one buys none of its {approved:,} approved pairs again and "
+            "takes for taught what they will teach; once labels are back it can go by what they say, which is better."
+        )
+    amount, button = st.columns([1, 3], vertical_alignment="bottom")
+    budget = amount.number_input(
+        "Its budget", 1, 10_000_000, max(1, int(settings.budget)), key="next_budget",
+        help="Labels, or units of the cost. Ridge, spread and limits are those of the Design page.",
+    )  # fmt: skip
+    if button.button("Design the next batch", key="next_batch", icon=":material/skip_next:"):
+        with st.spinner("Solving the next batch"):
+            _open(guarded(lambda: _next(batch, int(budget), bool(answers))))
+
+
+def _next(batch: BatchFolder, budget: int, labelled: bool) -> BatchFolder:
+    found = _told() if labelled else None
+    if found is not None:
+        return _again(found[1], budget)
+    view, pool = current_view(), open_pool().pool
+    pinned, excluded = constraints(view, pool)
+    return design_meanwhile(
+        batch, pool, prepared_pool().table, replace(_settings(), budget=budget), overlap=view.overlap, pinned=pinned,
+        excluded=excluded, store=review_store(), who=reviewer(),
     )  # fmt: skip
 
 

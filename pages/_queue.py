@@ -64,7 +64,9 @@ def queue_filter(batch: BatchFolder, every: QueueTable) -> Filter:
                 st.button("Clear the filters", key="clear_filters", on_click=clear_filters)
         saved_views()
     sort = st.selectbox("Order", list(SORTS), key=keys.SORT, label_visibility="collapsed")
-    if only and st.button(f"Showing {len(only)} pairs sent over: show all", key="drop_map_queue", width="stretch"):
+    if only and st.button(
+        f"Showing {len(only)} pairs {review_state().only_why}: show all", key="drop_map_queue", width="stretch"
+    ):
         review_state().only = []
         st.rerun()
     return Filter(tuple(states), tuple(chosen), tuple(generators), words, sort, tuple(only), foregone)

@@ -37,7 +37,8 @@ def comment_of(pair_id: str) -> str:
 
 @dataclass
 class ReviewState:
-    """One session's review. message: told once. only: pairs that another page sent over; none: all.
+    """One session's review. message: told once. only: pairs that another page sent over; none: all. only_why: where
+    they come from, in words.
 
     asked: batch and filter of the last run. seen: batch, pair and the version of its decision that this person has
     seen. picked: the pair of the row that was clicked last. dialog: whether one is open. came_from: batch -> the one
@@ -46,6 +47,7 @@ class ReviewState:
 
     message: str | None = None
     only: list[str] = field(default_factory=list)
+    only_why: str = "from the map"
     asked: tuple[str, Filter] | None = None
     seen: tuple[str, str, int] | None = None
     picked: str | None = None

@@ -33,7 +33,7 @@ from pages._store import guarded
 
 T = TypeVar("T")
 PreparedKey = tuple[str, str, tuple[tuple[str, Any], ...]]
-PAGE_KEYS = ("batch", "pair", "direction", "scenario")  # URL keys of single pages, kept beside the view's
+PAGE_KEYS = ("batch", "pair", "direction", "scenario", "picked")  # URL keys of single pages, kept beside the view's
 
 
 @dataclass(frozen=True)

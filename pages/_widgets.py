@@ -15,10 +15,10 @@ from curation.charts.data import described, figure_csv
 from curation.pool.schema import prompt_text
 from curation.review.topup import replacement_in
 from curation.run.results import Solved
-from pages._batches import saved_batch
+from pages._batches import kept, kept_states, only_looked_at, present_batch
+from pages._guard import acting
 from pages._known import known_pairs
 from pages._shared import page_state, set_page_state, solved_view
-from pages._store import guarded, review_store
 
 SHOWN = 20_000  # characters of a text on screen: a browser takes gigabytes for a megabyte of one
 PLOT_CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["toggleSpikelines"], "responsive": True}
@@ -28,18 +28,17 @@ PICTURES = {"png": "PNG", "svg": "SVG"}
 def batch_choice(label: Literal["visible", "collapsed"] = "visible") -> Path:
     """The batch folder in view: the present design's, or an earlier one of this pool. Chosen on the page, kept in the URL.
 
-    label: whether "Batch" stands above the choice.
+    Nothing is written by looking: the present design's may be one that is not kept yet. label: whether "Batch" stands
+    above the choice.
     """
-    solved = solved_view()
-    saved = saved_batch(solved)
-    present = "" if saved is None else saved.batch_id
-    kept = guarded(lambda: review_store().batches(solved.prepared.pool.fingerprint))
-    folders = {b.batch_id: b for b in kept if Path(b.folder).is_dir()}
-    options = [*(key for key in (present,) if key in folders), *(key for key in folders if key != present)]
+    present = present_batch(solved_view())
+    states = {state.stored.batch_id: state for state in kept_states()}
+    now = "" if present is None else present.batch_id
+    options = [*(key for key in (now,) if key), *(key for key in states if key != now)]
     if not options:
         st.info(
             "This design has not been kept as a batch yet, and you may only look here: ask somebody with the role reviewer "
-            "to open this page.",
+            "to review it.",
             icon=":material/visibility:",
         )
         st.stop()
@@ -47,24 +46,38 @@ def batch_choice(label: Literal["visible", "collapsed"] = "visible") -> Path:
     index = options.index(wanted) if wanted in options else 0
 
     def title(key: str) -> str:
-        stored = folders[key]
-        first = "Present design" if key == present else f"Batch of {stored.created_at:%Y-%m-%d %H:%M} UTC"
-        settings = stored.settings
-        return f"{first}: {stored.budget:g} labels, ridge {settings['ridge']:g}, seed {settings['seed']} ({key[:8]})"
+        first = "Present design: " if key == now else ""
+        if key not in states:
+            return f"{first}nobody has decided on it yet; not kept until somebody does ({key[:8]})"
+        return f"{first}{states[key].title()} ({key[:8]})"
 
-    chosen = st.selectbox(
+    choice_column, keep_column = st.columns([4, 1], vertical_alignment="bottom")
+    chosen = choice_column.selectbox(
         "Batch",
         options,
         index,
         format_func=title,
-        key=f"batch_{present}_{len(options)}_{wanted}",
+        key=f"batch_{now}_{len(options)}_{wanted}",
         label_visibility=label,
     )
     if chosen != (wanted or options[0]):
-        set_page_state("batch", None if chosen == present else chosen)
+        set_page_state("batch", None if chosen == now else chosen)
         set_page_state("pair", None)
         st.rerun()
-    return Path(folders[chosen].folder)
+    if present is not None and chosen == now:
+        if only_looked_at(present):
+            keep_column.button(
+                "Keep this batch", key="keep_batch", on_click=keep_batch, args=(present,), width="stretch",
+                help="Writes the batch into the workspace and its trail, so that others find it. The first decision does so too.",
+            )  # fmt: skip
+        return present.path
+    return Path(states[chosen].stored.folder)
+
+
+@acting
+def keep_batch(batch: BatchFolder) -> None:
+    """Make a batch of what is only looked at."""
+    kept(batch)
 
 
 def replacement_for(record: dict[str, Any], batch: BatchFolder, *, blind: bool) -> tuple[int, int, int] | None:
@@ -94,7 +107,7 @@ def replacement_for(record: dict[str, Any], batch: BatchFolder, *, blind: bool) 
 
 def pairs_of(solved: Solved, batch: BatchFolder) -> tuple[np.ndarray, np.ndarray]:
     """Numbers and copies (m,) of a batch's pairs in the design's geometry."""
-    present = saved_batch(solved)
+    present = present_batch(solved)
     if present is not None and batch.batch_id == present.batch_id:
         return solved.batch.pairs, solved.batch.copies
     place = {prompt.prompt_id: n for n, prompt in enumerate(solved.prepared.pool.prompts)}

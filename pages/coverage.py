@@ -3,13 +3,15 @@
 import numpy as np
 import streamlit as st
 
+from curation.batch.records import pair_labels
 from curation.charts.coverage import criterion_share, direction_coverage, overlap, spectrum
-from curation.insight.coverage import Coverage, coverage, direction_pairs
+from curation.insight.coverage import Coverage, coverage, direction_pairs, serving
 from curation.insight.explain import UNDIVIDED
 from curation.run.results import Solved
+from pages._picked import review_these
 from pages._shared import header, open_pool, page_state, set_page_state, solved_key, solved_view
 from pages._store import guarded
-from pages._widgets import chart, show_pair
+from pages._widgets import chart, escaped, show_pair
 
 PAGE = {"section": "Design", "rank": 2, "title": "Coverage", "icon": ":material/radar:"}
 
@@ -27,17 +29,40 @@ def chosen_direction(count: int) -> int:
 
 
 def speaks_for(solved: Solved, k: int) -> None:
-    """The pairs that speak loudest for a direction, as text."""
+    """The pairs that speak loudest for a direction, as text: the batch's first."""
     found = direction_pairs(solved.criterion, solved.prepared.geometry, solved.batch_information, k, top=3)
+    values = dict(zip(found.positive.tolist(), found.positive_values.tolist(), strict=True))
+    values |= {n: -v for n, v in zip(found.negative.tolist(), np.abs(found.negative_values).tolist(), strict=True)}
+    inside = served_by(solved, k)[:2]
+    for number, share in inside:
+        show_pair(solved, number, caption=f"in this batch, {share:.0%} of what it is chosen for")
+    others = [n for n in sorted(values, key=lambda n: -abs(values[n])) if n not in {number for number, _ in inside}]
     in_batch = set(solved.batch.pairs.tolist())
-    both = [
-        *zip(found.positive, found.positive_values, strict=True),
-        *zip(found.negative, found.negative_values, strict=True),
-    ]
-    both.sort(key=lambda item: -abs(item[1]))
-    for number, value in both[:4]:
-        mark = "in this batch" if int(number) in in_batch else "not in this batch"
-        show_pair(solved, int(number), swap=value < 0, caption=f"strength {abs(value):.3g}, {mark}")
+    for number in others[: 4 - len(inside)]:
+        mark = "in this batch" if number in in_batch else "not in this batch"
+        show_pair(solved, number, swap=values[number] < 0, caption=f"strength {abs(values[number]):.3g}, {mark}")
+
+
+def served_by(solved: Solved, k: int) -> list[tuple[int, float]]:
+    """The batch's pairs that are chosen for a direction, and which share of it that is, the largest first."""
+    told = solved.explanations
+    rows = serving(told, k)
+    shares = np.where(told.directions[rows] == k, told.shares[rows], 0.0).sum(axis=1)
+    return list(zip(told.pairs[rows].tolist(), shares.tolist(), strict=True))
+
+
+def to_review(solved: Solved, k: int) -> None:
+    """From the direction to the queue."""
+    pairs = [number for number, _ in served_by(solved, k)]
+    if not pairs:
+        st.caption(f"No pair of this batch names direction {k + 1} among the three it is most chosen for.")
+        return
+    ids = [row[3] for row in pair_labels(solved.prepared.pool, solved, np.array(pairs))]
+    count = "1 pair" if len(ids) == 1 else f"{len(ids):,} pairs"
+    review_these(
+        ids, f"that serve direction {k + 1}", key="direction_review",
+        label=f"Review the {count} of this batch that {'serves' if len(ids) == 1 else 'serve'} direction {k + 1}",
+    )  # fmt: skip
 
 
 header(
@@ -47,6 +72,9 @@ header(
 solved = solved_view()
 measured = guarded(lambda: _coverage(solved_key(solved), solved))
 k = chosen_direction(len(measured.mu))
+(st.warning if len(measured.less) else st.success)(
+    escaped(measured.finding()), icon=":material/trending_down:" if len(measured.less) else ":material/check_circle:"
+)
 event = chart(direction_coverage(measured, chosen=k), key="direction_chart", on_select="rerun", selection_mode="points")
 points = event["selection"]["points"] if event else []
 if points and int(points[0]["x"]) - 1 != k:
@@ -54,20 +82,26 @@ if points and int(points[0]["x"]) - 1 != k:
     st.rerun()
 st.caption(
     "Each point is one eigenvector u of the Fisher matrix, sorted by how much it matters. Above grey: the batch says more "
-    "about it than uniform labels would; green is out of reach for any feasible design. Click a point to read its pairs."
+    "about it than uniform labels would; below it, less (orange triangles); the green line is the most that any feasible "
+    "design could say of that direction alone. Click a point to choose its direction."
 )
-(st.info if len(measured.unteachable) else st.success)(measured.finding(), icon=":material/school:")
+pick_column, review_column = st.columns([1, 3], vertical_alignment="bottom")
+pick = pick_column.number_input("Fisher direction", 1, len(measured.mu), k + 1, key=f"direction_{k}")
+if int(pick) - 1 != k:
+    set_page_state("direction", str(int(pick)))
+    st.rerun()
+with review_column:
+    to_review(solved, k)
+if measured.out_of_reach():
+    st.caption(escaped(measured.out_of_reach()))
 left, right = st.columns(2)
 with left:
     st.subheader("What is still open")
-    if measured.batch_share is None or measured.uniform_share is None:
+    if measured.batch_share is None:
         st.caption(UNDIVIDED)
     else:
         chart(criterion_share(measured), key="share_chart")
-        total, uniform_total = measured.batch_share.sum(), measured.uniform_share.sum()
-        st.caption(
-            f"Bars sum to the criterion: {total:.4g} for this batch, {uniform_total:.4g} for uniform. Lower is better."
-        )
+        st.caption(measured.sums())
 with right:
     st.subheader("Spectra")
     chart(spectrum(measured), key="spectrum_chart")
@@ -86,12 +120,8 @@ with words:
         f"directions picked blindly would give {1 / len(measured.mu):.2f}."
     )
 st.subheader("What a direction means")
-pick = st.number_input("Fisher direction", 1, len(measured.mu), k + 1, key=f"direction_{k}")
-if int(pick) - 1 != k:
-    set_page_state("direction", str(int(pick)))
-    st.rerun()
 st.caption(
-    f"The pairs of {open_pool().pool.name} that speak loudest for direction {k + 1}: what stands on the left of each is on "
-    "the same side of the direction."
+    f"The pairs of {open_pool().pool.name} that speak loudest for direction {k + 1}, those of this batch first; of the others, "
+    "what stands on the left of each is on the same side of the direction."
 )
 speaks_for(solved, k)

@@ -15,7 +15,7 @@ from curation.review.why import why_a_person
 from pages import _review_state as keys
 from pages._acts import act_on_shown, known_button, own_earlier, replace_button, top_up_button, undo
 from pages._answers import answers, mode_buttons
-from pages._batches import batch_at, live_decisions
+from pages._batches import batch_at, kept, live_decisions
 from pages._comments import comments
 from pages._guard import acting
 from pages._queue import go_to, kept_in_view, queue_filter, table, tally, watch
@@ -117,7 +117,7 @@ def pair_column(desk: Desk) -> None:
     figures(record, desk.batch, desk.blind, version)
     elsewhere(desk, record)
     st.text_input("Note (kept with the next decision on this pair)", key=keys.note_of(current))
-    comments(desk.batch.batch_id, current)
+    comments(desk.batch, current)
 
 
 def place_of(desk: Desk, current: str) -> str:
@@ -182,7 +182,7 @@ def decide(
     try:
         note = st.session_state.get(keys.note_of(key)) or None
         review_store().decide(
-            batch.batch_id, key, decision, who=reviewer(), reason=reason, note=note, expected_version=version
+            kept(batch).batch_id, key, decision, who=reviewer(), reason=reason, note=note, expected_version=version
         )
     except CurationError as error:
         if not own_earlier(batch, {key: version}, decision):  # the same key pressed twice in a row

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +12,7 @@ from curation.backtest.arena import BacktestError
 from curation.backtest.run import Result, place, read
 from curation.insight.efficiency import LabelEquivalent, label_equivalent
 from curation.run.results import Solved
-from curation.settings import DesignSettings
+from curation.settings import DesignSettings, SpaceSettings, kept_design, kept_space, workspace
 
 UNTESTED = "not tested on outcomes: buy a pilot"
 
@@ -49,8 +51,25 @@ def tested(solved: Solved) -> str | None:
     return None if kept is None else outcome_sentence(kept, solved)
 
 
+def tested_words(manifest: Mapping[str, Any]) -> str | None:
+    """What the backtest kept for a batch's pool says of such designs; None where there is none that can be read."""
+    try:
+        kept = read(workspace() / "backtests" / str(manifest["pool"]["fingerprint"]))
+    except BacktestError:  # of another version: the Evidence page says how to go on
+        return None
+    if kept is None:
+        return None
+    space, design = kept_space(manifest["space"]), kept_design(manifest["settings"])
+    return _sentence(kept, space, design, str(manifest["features"]["fingerprint"]))
+
+
 def outcome_sentence(kept: Result, solved: Solved) -> str:
     """The label multiple of a kept backtest, whether its declared test was passed, and whether it is of this design."""
+    prepared = solved.prepared
+    return _sentence(kept, prepared.space.settings, solved.settings, prepared.table.fingerprint)
+
+
+def _sentence(kept: Result, space: SpaceSettings, design: DesignSettings, features: str) -> str:
     multiple = kept.report.curve("design").mean_multiple
     if np.isfinite(multiple.value):
         high = f"{multiple.high:.1f}" if np.isfinite(multiple.high) else "more than was tried"
@@ -61,11 +80,7 @@ def outcome_sentence(kept: Result, solved: Solved) -> str:
         figure = "no number of uniform labels that was tried earned as much as the design's"
     passed = "ahead of uniform" if kept.report.ahead else "no better than uniform"
     asked = kept.options
-    same = (
-        asked.space == solved.prepared.space.settings
-        and testable(asked.design) == testable(solved.settings)
-        and kept.features == solved.prepared.table.fingerprint
-    )
+    same = asked.space == space and testable(asked.design) == testable(design) and kept.features == features
     other = "" if same else " That was with other settings or features than these."
     return f"On this pool's outcomes {figure}; its declared test calls the design {passed}.{other}"
 

@@ -24,6 +24,7 @@ FORMAT_VERSION = 1
 CRITERION = "criterion.npz"  # Fisher matrix and prior: what the labels that come back are valued by
 DESIGN, SPACE, SELECTED = "design.parquet", "space.npz", "selected.parquet"
 GUIDELINES = "guidelines.md"  # what annotators are told; only where the batch has any
+REPORT = "report.html"  # written with the signature, for people
 FILES = frozenset({MANIFEST, RECORDS, DESIGN, SPACE, SELECTED, CRITERION})
 MANIFEST_MOST = 256 << 20  # bytes; the longest one lists every pair of a large batch among its pins
 RECORD_KEYS = (

@@ -25,6 +25,7 @@ from curation.batch.folder import (
     MESSAGE_KEYS,
     RECORD_KEYS,
     RECORDS,
+    REPORT,
     SELECTED,
     SIGNATURE,
     SPACE,
@@ -129,7 +130,7 @@ def check_target(out: str | Path, *, force: bool = False) -> Path:
         path = check_place(out)
         if os.access(path.parent, os.W_OK):
             with locked_place(path):
-                sweep_folders(path, FILES | {GUIDELINES})
+                sweep_folders(path, FILES | {GUIDELINES, REPORT})
     except OutputError as error:
         raise BatchError(str(error)) from None
     _check(path, force=force)
@@ -162,7 +163,7 @@ def _what_else(path: Path) -> str | None:
     if path.is_mount():
         return "is a mounted file system"
     for part in inside:
-        if part.name not in FILES | {GUIDELINES} or part.is_symlink() or not part.is_file():
+        if part.name not in FILES | {GUIDELINES, REPORT} or part.is_symlink() or not part.is_file():
             return f"holds {part.name}, which is no part of a batch"
     try:
         if read_batch(path).manifest.get("batch_id"):

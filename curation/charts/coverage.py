@@ -49,14 +49,23 @@ def direction_coverage(coverage: Coverage, *, chosen: int | None = None) -> go.F
             customdata=k - 1,
             hovertemplate="direction %{x}: %{y:.3g}<extra>" + name + "</extra>",
         )
-    level_on_log(out, coverage.prior, "prior (ridge)", WARN)
+    level_on_log(out, coverage.prior, "prior (ridge)", UNIFORM)
+    if len(coverage.less):
+        out.add_scatter(
+            x=coverage.less + 1,
+            y=_positive(coverage.batch[coverage.less], top),
+            name="less than uniform",
+            mode="markers",
+            marker={"symbol": "triangle-down", "size": 11, "color": WARN},
+            hovertemplate="direction %{x}: %{y:.3g}, less than uniform labels say<extra></extra>",
+        )
     if len(coverage.unteachable):
         out.add_scatter(
             x=coverage.unteachable + 1,
             y=_positive(coverage.batch[coverage.unteachable], top),
             name="beyond any feasible design",
             mode="markers",
-            marker={"symbol": "x", "size": 10, "color": WARN},
+            marker={"symbol": "circle-open", "size": 12, "color": UNIFORM},
             hovertemplate="direction %{x}: ceiling below the prior<extra></extra>",
         )
     if chosen is not None:

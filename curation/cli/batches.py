@@ -220,12 +220,19 @@ def sign(
     ] = False,
     as_json: JsonOpt = False,
 ) -> None:
-    """Freeze a batch: every pair decided, a second person, a signature over every file, decision and the audit log."""
+    """Freeze a batch: every pair decided, a second person, a signature over every file, decision and the audit log.
+
+    Writes report.html beside it: what was signed, for people; the signature covers it.
+    """
+    from curation.backtest.worth import tested_words
+    from curation.batch.folder import REPORT, read_manifest
     from curation.review.signoff import sign_batch
 
-    result = sign_batch(folder, who=who, acknowledged=acknowledge or (), new_key=new_key)
+    tested = tested_words(read_manifest(folder))
+    result = sign_batch(folder, who=who, acknowledged=acknowledge or (), new_key=new_key, tested=tested)
     lines = [
         f"batch {result['batch_id']} signed by {who} at {result['at']}, key {result['public_key'][:16]}",
+        f"report: {folder / REPORT}",
         *(f"signed although: {name.lower()} does not hold" for name in result["warnings"]),
         *result["notes"],
     ]

@@ -141,7 +141,7 @@ def solve(
     )  # fmt: skip
     solved.seconds["write"] = time.perf_counter() - started
     told = report(solved)
-    emit({**told.to_dict(), "out": str(out)}, as_json, solve_lines(told, str(out)))
+    emit({**told.to_dict(), "out": str(out)}, as_json, solve_lines(told, solved.attained, str(out)))
     if solved.design.stopped != "certificate":
         say(f"the solver stopped on {solved.design.stopped}, not on its certificate (gap {told.gap:.2g})")
 
@@ -185,4 +185,4 @@ def compare(
         "uniform_sentence": worth_of,
         "outcome_sentence": beside,
     }
-    emit(result, as_json, [*solve_lines(told), worth_of, beside])
+    emit(result, as_json, [*solve_lines(told, solved.attained), worth_of, beside])

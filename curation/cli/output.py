@@ -64,13 +64,14 @@ def say_inline(text: str) -> None:
     print("\r" + text.ljust(60), end="", file=sys.stderr, flush=True)
 
 
-def solve_lines(told: Report, out: str | None = None) -> list[str]:
-    """What `solve` and `compare` say on a screen. out: the batch folder, where one was written."""
+def solve_lines(told: Report, attained: float, out: str | None = None) -> list[str]:
+    """What `solve` and `compare` say on a screen. attained: from no labels to the bound. out: the batch folder, where
+    one was written."""
     lines = [
         f"{told.selected_labels} labels on {told.selected_pairs} of {told.pairs} pairs "
         f"({told.prompts} prompts), spread {told.spread}, Fisher {told.fisher}, d = {told.dim}",
         f"criterion of the batch {told.realised:.6g}, best possible at least {told.lower_bound:.6g}: "
-        f"efficiency {told.efficiency:.1%}; design gap {told.gap:.1e}, open {told.open:.1e}, "
+        f"{attained:.1%} of the way there from no labels; design gap {told.gap:.1e}, open {told.open:.1e}, "
         f"{told.passes} passes, {told.seconds['solve']:.2f} s on {told.device}",
         *_limit_lines(told),
         *([f"goes on from {told.previous_labels} labels of earlier batches"] if told.previous_labels else []),

@@ -16,7 +16,7 @@ from curation.design.geometry import Geometry
 from curation.design.sets.feasible import Feasible
 from curation.design.sets.linear import maximise
 from curation.design.sets.uniform import uniform_information
-from curation.insight.explain import fisher_directions
+from curation.insight.explain import Explanations, fisher_directions
 
 CEILINGS = 160  # directions whose ceiling is computed: one structured pass each
 
@@ -47,12 +47,39 @@ class Coverage:
     prior: float
     unteachable: np.ndarray
 
+    @property
+    def less(self) -> np.ndarray:
+        """Numbers of the directions about which the batch says less than uniform labels, most important first."""
+        return np.flatnonzero(self.batch < self.uniform * (1 - 1e-9))
+
     def finding(self) -> str:
-        """The unteachable directions in a plain sentence."""
+        """What the batch says less about than uniform labels, in a plain sentence: the worst comes first."""
+        d, less = len(self.mu), self.less
+        if not len(less):
+            return f"About every one of the {d} directions the batch says at least as much as uniform labels would."
+        held = ""
+        if self.uniform_share is not None:
+            held = f"; they hold {self.uniform_share[less].sum() / self.uniform_share.sum():.0%} of uniform's criterion"
+        about = "direction" if len(less) == 1 else "directions"
+        return (
+            f"The batch says less than uniform labels would about {len(less)} of {d} {about} "
+            f"({named_directions(less)}){held}."
+        )
+
+    def sums(self) -> str:
+        """What the parts of the criterion sum to, batch beside expectations; empty where it does not divide."""
+        if self.batch_share is None or self.uniform_share is None or self.design_share is None:
+            return ""
+        return (
+            f"Bars sum to the criterion, lower is better: {self.batch_share.sum():.4g} for this batch of whole labels, "
+            f"{self.uniform_share.sum():.4g} for uniform labels in expectation, {self.design_share.sum():.4g} for this "
+            "design in expectation. Any few labels, uniform ones too, stand behind what is expected of them."
+        )
+
+    def out_of_reach(self) -> str:
+        """The directions that no feasible design lifts above the prior, in a plain sentence; empty without any."""
         if not len(self.unteachable):
-            return (
-                "Every direction that matters more than average can be lifted above the prior by some feasible design."
-            )
+            return ""
         held = ""
         if self.batch_share is not None:
             held = (
@@ -60,11 +87,17 @@ class Coverage:
                 "criterion"
             )
         return (
-            f"{len(self.unteachable)} Fisher directions matter more than average, yet no feasible design says more "
-            f"about them per label than the ridge's prior ({self.prior:.3g}) assumes{held}. Under a heavy ridge this "
-            "is expected: a lighter ridge, or more diverse candidates "
-            "along them, would let labels teach them."
+            f"{len(self.unteachable)} directions that matter more than average are beyond any feasible design: none "
+            f"says more about them per label than the ridge's prior ({self.prior:.3g}) assumes{held}. Under a heavy "
+            "ridge this is expected; a lighter one, or more diverse candidates along them, would let labels teach them."
         )
+
+
+def named_directions(numbers: np.ndarray, most: int = 6) -> str:
+    """The first of some directions by their numbers from 1, and how many more there are."""
+    names = [str(k + 1) for k in numbers[:most].tolist()]
+    more = len(numbers) - len(names)
+    return f"{', '.join(names)} and {more} more" if more else ", ".join(names)
 
 
 def coverage(
@@ -146,3 +179,11 @@ def direction_pairs(
         negative=low.indices[down].cpu().numpy(),
         negative_values=-low.values[down].cpu().numpy(),
     )
+
+
+def serving(explanations: Explanations, k: int) -> np.ndarray:
+    """Places in a batch of the pairs that name direction k among what they are chosen for, its largest share first."""
+    named = explanations.directions == k
+    rows = np.flatnonzero(named.any(axis=1))
+    share = np.where(named, explanations.shares, 0.0).sum(axis=1)[rows]
+    return np.asarray(rows[np.argsort(-share, kind="stable")])

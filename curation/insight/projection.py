@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -12,8 +11,11 @@ from scipy.linalg import eigh
 
 from curation.design.geometry import Geometry
 from curation.errors import DesignError
+from curation.insight.embedding import MIN_DIST, NEIGHBOURS, embed, one_sided
 
-MOST = 3000  # points of one map: the distance matrix is dense
+Embedder = Callable[[np.ndarray], np.ndarray]
+
+MOST = 20_000  # points of one map: a browser draws no more at ease
 FEWEST = 15  # below this the neighbourhood graph says nothing
 
 
@@ -36,30 +38,24 @@ def mirror_distance(vectors: np.ndarray) -> np.ndarray:
     return symmetric
 
 
-def project_pairs(vectors: np.ndarray, *, seed: int = 0, neighbors: int = 15, min_dist: float = 0.1) -> Projection:
-    """UMAP of the mirror distance; classical scaling for fewer than 15 pairs. vectors: (m, d), m <= 3000."""
+def project_pairs(vectors: np.ndarray, *, embedder: Embedder = embed) -> Projection:
+    """UMAP of the mirror distance; classical scaling for fewer than 15 pairs. vectors: (m, d), m at most MOST.
+
+    embedder: makes the coordinates, here or in a process that is kept warm.
+    """
     vectors = np.asarray(vectors, dtype=float)
     m = len(vectors)
     if m > MOST:
-        raise DesignError(f"{m} pairs are too many for one map; draw at most {MOST}.")
+        raise DesignError(f"{m} pairs are too many for one map; draw at most {MOST:,}.")
     if m == 0:
         return Projection(np.zeros((0, 2)), "no pairs")
-    distance = mirror_distance(vectors)
-    if m < FEWEST or float(distance.max()) == 0.0:
-        return Projection(_classical(distance), f"classical scaling ({m} pairs are too few for UMAP)")
-    with _torch_threads_kept(), warnings.catch_warnings():
-        import umap
-
-        warnings.simplefilter("ignore")
-        mapper = umap.UMAP(
-            metric="precomputed",
-            n_neighbors=min(neighbors, m - 1),
-            min_dist=min_dist,
-            random_state=seed,
-            init="random" if m < 50 else "spectral",
+    if m < FEWEST or not np.abs(one_sided(vectors) - one_sided(vectors)[:1]).max() > 0:
+        return Projection(
+            _classical(mirror_distance(vectors)), f"classical scaling ({m} pairs are too few or too alike for UMAP)"
         )
-        coordinates = np.asarray(mapper.fit_transform(distance), dtype=float)
-    return Projection(coordinates, f"UMAP, {min(neighbors, m - 1)} neighbours, minimum distance {min_dist:g}")
+    with _torch_threads_kept():
+        coordinates = embedder(vectors)
+    return Projection(coordinates, f"UMAP, {min(NEIGHBOURS, m - 1)} neighbours, minimum distance {MIN_DIST:g}")
 
 
 @contextmanager
@@ -86,16 +82,18 @@ def _classical(distance: np.ndarray) -> np.ndarray:
 
 
 def sample_pairs(
-    geometry: Geometry, weights: np.ndarray, batch_pairs: np.ndarray, *, limit: int = 1500, seed: int = 0
+    geometry: Geometry, weights: np.ndarray, batch_pairs: np.ndarray, *, candidates: int = 1500, seed: int = 0
 ) -> np.ndarray:
-    """Pair numbers to draw: the batch, then the support by weight, then others at random. At most `limit` (<= 3000)."""
-    limit = min(limit, MOST)
-    chosen = np.asarray(batch_pairs, dtype=np.int64)[:limit]
+    """Pair numbers to draw: all of the batch, and `candidates` more: half at most of the design's other pairs, by
+    weight, the rest at random. At most MOST in all; of a larger batch the first ones.
+    """
+    chosen = np.asarray(batch_pairs, dtype=np.int64)[:MOST]
+    candidates = min(candidates, MOST - len(chosen))
     support = np.flatnonzero(weights > 0)
     support = support[np.argsort(-weights[support], kind="stable")]
-    extra = support[~np.isin(support, chosen)][: max(0, (limit - len(chosen)) // 2)]
+    extra = support[~np.isin(support, chosen)][: candidates // 2]
     chosen = np.concatenate([chosen, extra])
-    rest = limit - len(chosen)
+    rest = candidates - len(extra)
     if rest > 0 and geometry.pairs > len(chosen):
         rng = np.random.default_rng(seed)
         others = rng.choice(geometry.pairs, size=min(geometry.pairs, rest + len(chosen)), replace=False)

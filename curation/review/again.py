@@ -8,15 +8,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from curation.batch.folder import MANIFEST, BatchFolder, read_manifest
+import numpy as np
+
+from curation.batch.folder import MANIFEST, SPACE, BatchFolder, read_manifest, read_selected
 from curation.errors import BatchError
 from curation.insight.learning_result import Learnt
 from curation.insight.learning_rule import Bets, Next
 from curation.pool.labels import in_force
-from curation.pool.pair_lists import LocalPair
+from curation.pool.pair_lists import LocalPair, pairs_by_id
 from curation.pool.schema import Pool
 from curation.representation.features_file import FeatureTable, read_features
-from curation.review.earlier import earlier_batches
+from curation.representation.space import Space
+from curation.review.earlier import earlier_batches, same_space
 from curation.review.register import save_for_review
 from curation.review.store.store import Store
 from curation.run.prepare import prepare
@@ -129,6 +132,68 @@ def design_again(
         told.prepared, settings, overlap=overlap, pinned=wanted, excluded=excluded, earlier=told.earlier
     )  # fmt: skip
     return save_for_review(solved, pinned=wanted, excluded=excluded, store=store, who=who)
+
+
+def design_meanwhile(
+    batch: BatchFolder,
+    pool: Pool,
+    table: FeatureTable,
+    settings: DesignSettings,
+    *,
+    overlap: float = 0.0,
+    pinned: Sequence[LocalPair] = (),
+    excluded: Sequence[LocalPair] = (),
+    store: Store,
+    who: str,
+) -> BatchFolder:
+    """The batch that goes on from one whose labels are still out: its approved pairs count as if they were back.
+
+    None of them is bought again, and what they will teach is taken for taught; labelled batches of the same space count
+    beside it. Kept in the workspace. Raises BatchError where nothing is approved or labels are back already,
+    DesignError where the budget cannot be spent.
+    """
+    store.require(who, "reviewer")
+    earlier = _expected(batch, pool, table, store)
+    prepared = prepare(
+        pool, table, space=earlier.space.settings, device=settings.device, fitted=earlier.space, **preparing(settings)
+    )
+    earlier = learn_from(earlier, prepared, settings)
+    bought = set(earlier.labelled)
+    wanted = [pair for pair in pinned if pair not in bought]
+    solved = solve(prepared, settings, overlap=overlap, pinned=wanted, excluded=excluded, earlier=earlier)
+    return save_for_review(solved, pinned=wanted, excluded=excluded, store=store, who=who)
+
+
+def _expected(batch: BatchFolder, pool: Pool, table: FeatureTable, store: Store) -> Earlier:
+    """Earlier batches with this one as if all its approved pairs had their labels."""
+    held = store.decisions(batch.batch_id)
+    approved = {key for key, made in held.items() if made.decision == "approve"}
+    if not approved:
+        raise BatchError(f"no pair of batch {batch.batch_id} is approved, so there is nothing to go on from.")
+    selected = read_selected(batch.path)
+    copies = selected.copies * np.array([key in approved for key in selected.pair_ids])
+    labelled = labelled_batches(store, pool, table.fingerprint)
+    fitted = Space.load(batch.path / SPACE)
+    same_space(batch, fitted, None, kept_space(batch.manifest["space"]), table.metadata)
+    before = None
+    if labelled is not None and batch.batch_id in labelled.batch_ids:
+        raise BatchError(f"labels of batch {batch.batch_id} are back already; go on from what they say.")
+    if labelled is not None:
+        found = earlier_batches(
+            labelled.folders, pool, space=labelled.space, features_metadata=table.metadata, store=store
+        )
+        before = found if found.space.fingerprint == fitted.fingerprint else None
+    information = selected.vectors.T @ (selected.vectors * copies[:, None])
+    pairs = set(pairs_by_id(pool, approved).values())
+    if before is None:
+        return Earlier((batch.batch_id,), fitted, information, tuple(sorted(pairs)), int(copies.sum()))
+    return replace(
+        before,
+        batch_ids=(*before.batch_ids, batch.batch_id),
+        information=before.information + information,
+        labelled=tuple(sorted({*before.labelled, *pairs})),
+        labels=before.labels + int(copies.sum()),
+    )
 
 
 def plan_pilot(

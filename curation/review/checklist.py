@@ -25,6 +25,14 @@ class Check:
     figure: str
     required: bool
 
+    @property
+    def shown(self) -> str:
+        """The figure as a page shows it, without the command line's option."""
+        return self.figure.split(_OPTION)[0]
+
+
+_OPTION = "; --acknowledge "
+
 
 def checklist(batch: BatchFolder, store: Store, *, acknowledged: Sequence[str] = ()) -> list[Check]:
     """What must hold, and what a signer should know, before a batch goes out.
@@ -54,7 +62,7 @@ def checks_of(batch: BatchFolder, words: Mapping[str, str], *, acknowledged: Seq
     checks += _quota_checks(batch, approved)
     for finding in batch_warnings(batch, approved):
         known = finding.key in acknowledged or "all" in acknowledged
-        figure = f"{finding.value:,.4g} {finding.unit}; --acknowledge {finding.key}"
+        figure = f"{finding.value:,.4g} {finding.unit}{_OPTION}{finding.key}"
         checks.append(Check(f"Read and taken: {finding.title}", known, figure, True))
     if manifest.get("cost_total") is not None:
         budget = manifest["settings"]["budget"]

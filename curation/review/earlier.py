@@ -64,7 +64,7 @@ def earlier_of(
     for folder in folders:
         batch = read_batch(folder)
         fitted = Space.load(batch.path / SPACE)
-        _same_space(batch, fitted, first, space, features_metadata)
+        same_space(batch, fitted, first, space, features_metadata)
         first = first or fitted
         labels = in_force(labels_of(batch.batch_id))
         counts = _counted(labels)
@@ -128,9 +128,11 @@ def _options(space: SpaceSettings) -> str:
     )
 
 
-def _same_space(
+def same_space(
     batch: BatchFolder, fitted: Space, first: Space | None, wanted: SpaceSettings, metadata: dict[str, str]
 ) -> None:
+    """Raise BatchError where a batch was made in another space than the first one's or the one wanted, or on features
+    of another model."""
     if fitted.settings != wanted:
         differ = [
             f"{name} {theirs} there, {getattr(wanted, name)} here"

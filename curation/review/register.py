@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -12,7 +13,7 @@ from typing import Any
 
 from curation.batch.folder import MANIFEST, RECORDS, BatchFolder, read_batch
 from curation.batch.records import batch_contents, batch_seed, check_ids, solved_identity
-from curation.batch.writing import staged_batch
+from curation.batch.writing import staged_batch, write_batch
 from curation.errors import BatchError, StoreError
 from curation.pool.pair_lists import LocalPair
 from curation.pool.schema import canonical_json
@@ -128,6 +129,25 @@ def save_for_review(
         return batch
 
 
+def preview_batch(
+    solved: Solved,
+    folder: Path,
+    *,
+    pinned: Pinned,
+    excluded: Sequence[LocalPair],
+    author: str,
+    guidelines: str | None = None,
+) -> BatchFolder:
+    """The batch folder that `save_for_review` would make, written below `folder` and nowhere else: to be looked at.
+
+    Nothing is recorded; the first decision saves it for review. Raises BatchError where it cannot be written.
+    """
+    identity = solved_identity(solved, pinned, excluded)
+    place = Path(tempfile.mkdtemp(dir=folder)) / identity
+    contents = batch_contents(solved, identity, place, pinned, excluded, author, guidelines)
+    return read_batch(write_batch(place, contents))
+
+
 @contextmanager
 def workspace_batch(
     solved: Solved, pinned: Pinned, excluded: Sequence[LocalPair], *, author: str, guidelines: str | None
@@ -158,7 +178,12 @@ def workspace_batch(
 
 def saved_before(solved: Solved, *, pinned: Sequence[LocalPair], excluded: Sequence[LocalPair]) -> Path | None:
     """The place of a solved design's batch folder, where the workspace holds it already; writes nothing."""
-    folder = workspace() / "batches" / solved_identity(solved, pinned, excluded)
+    return folder_of(solved_identity(solved, pinned, excluded))
+
+
+def folder_of(identity: str) -> Path | None:
+    """The place of the batch folder of an id (`solved_identity`), where the workspace holds it; writes nothing."""
+    folder = workspace() / "batches" / identity
     return folder if (folder / MANIFEST).is_file() else None
 
 

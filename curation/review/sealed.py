@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from curation.batch.folder import RECORDS, SIGNATURE, line_hash
+from curation.batch.folder import RECORDS, REPORT, SIGNATURE, line_hash
 from curation.errors import BatchError
 from curation.review.store.records import StoredExport
 
-_STAGED = re.compile(re.escape(f".{SIGNATURE}.") + r"\d+")  # a signature on its way, of this process or another
+# A signature or report on its way, of this process or another.
+_STAGED = re.compile(rf"\.({re.escape(SIGNATURE)}|{re.escape(REPORT)})\.\d+")
 
 
 @dataclass(frozen=True)

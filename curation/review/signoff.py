@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -12,12 +13,14 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from curation.batch.folder import MANIFEST, SIGNATURE, BatchFolder, read_batch
+from curation.batch.folder import MANIFEST, REPORT, SIGNATURE, BatchFolder, read_batch
 from curation.batch.shape import check_signature
 from curation.errors import BatchError, SignatureError
 from curation.review.checklist import checklist as checklist
 from curation.review.checklist import checks_of
+from curation.review.outline import outline
 from curation.review.register import binding_of, record_batch
+from curation.review.report import Signing, report_page
 from curation.review.sealed import changed_files, contents, sent_files, to_sign
 from curation.review.signing_key import key_path, normal_public, private_key, public_hex, signed_by
 from curation.review.store.read_only import store_to_read
@@ -37,7 +40,8 @@ class Verdict:
 
     void: the signature is sound, but decisions have changed since. key_known: the key is this machine's own, or the one
     that was named; without one nobody can say whose signature it is. sent: problems with files that went out; they are
-    among `problems`, and bear neither on the batch nor on what is exported or signed next.
+    among `problems`, and bear neither on the batch nor on what is exported or signed next. public_key: of the
+    signature; foreign: the problem that it is not the key that was expected, empty where it is.
     """
 
     batch_id: str
@@ -48,6 +52,13 @@ class Verdict:
     notes: tuple[str, ...] = ()
     key_known: bool = True
     sent: tuple[str, ...] = ()
+    public_key: str = ""
+    foreign: str = ""
+
+    @property
+    def only_another_key(self) -> bool:
+        """Whether nothing is wrong with the batch but that another key signed it than the one known here."""
+        return bool(self.foreign) and not set(self.problems) - set(self.sent) - {self.foreign}
 
     @property
     def holds(self) -> bool:
@@ -78,15 +89,16 @@ def sign_batch(
     who: str,
     acknowledged: Sequence[str] = (),
     new_key: bool = False,
+    tested: str | None = None,
     store: Store | None = None,
 ) -> dict[str, Any]:
-    """Freeze a batch: write `signature.json`, signed, beside what it covers. Raises SignatureError, BatchError or
-    StoreError.
+    """Freeze a batch: write `report.html` and `signature.json`, signed, beside what it covers. Raises SignatureError,
+    BatchError or StoreError.
 
     acknowledged: keys of health findings that the signer takes; they stand in the signed checklist. new_key: make a key
-    where the one that signed before is missing. A batch that is signed already is refused, unless later decisions have
-    made that signature void. Nothing is signed but what was read at the beginning: a folder or decisions that change
-    meanwhile are refused.
+    where the one that signed before is missing. tested: what outcomes say of such a design, for the report. A batch
+    that is signed already is refused, unless later decisions have made that signature void. Nothing is signed but what
+    was read at the beginning: a folder or decisions that change meanwhile are refused.
     """
     batch = read_batch(folder)
     opened = store or open_store()
@@ -103,6 +115,13 @@ def sign_batch(
     before = _last_key(opened)
     key = _key_to_sign(before, new_key=new_key)
     _unchanged(batch, files)
+    page = report_page(
+        batch,
+        Signing(
+            outline(batch, opened), checks, decided, _head(opened), who, tuple(acknowledged), tested, public_hex(key)
+        ),
+    )
+    files = {**files, REPORT: hashlib.sha256(page).hexdigest()}
     body = {"files": files, "checklist": [asdict(check) for check in checks], "public_key": public_hex(key)}
     second = os.environ.get(SELF_SIGN, "") != "1"
     event, decisions = opened.record_signature(
@@ -123,7 +142,8 @@ def sign_batch(
         "public_key": public_hex(key),
     }
     signature = {**content, "signature": key.sign(_bytes(content)).hex()}
-    _write(batch.path, signature)
+    _write(batch.path / REPORT, page)
+    _write(batch.path / SIGNATURE, (json.dumps(signature, indent=1, ensure_ascii=False) + "\n").encode())
     notes = []
     if before is not None and before not in (UNTOLD, public_hex(key)):
         notes.append(f"signed with another key than the last time ({before[:16]}): tell whoever verifies")
@@ -192,19 +212,26 @@ def _unchanged(batch: BatchFolder, files: Mapping[str, str]) -> None:
         )
 
 
-def _write(folder: Path, signature: Mapping[str, Any]) -> None:
-    staging = folder / f".{SIGNATURE}.{os.getpid()}"
+def _head(store: Store) -> str | None:
+    """The hash of the newest event, None for an empty trail."""
+    events = store.events()
+    return events[-1].hash if events else None
+
+
+def _write(path: Path, content: bytes) -> None:
+    """A file of the batch folder, whole or not there."""
+    staging = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with staging.open("w", encoding="utf-8") as handle:
-            handle.write(json.dumps(signature, indent=1, ensure_ascii=False) + "\n")
+        with staging.open("wb") as handle:
+            handle.write(content)
             handle.flush()
             os.fsync(handle.fileno())
-        staging.replace(folder / SIGNATURE)
+        staging.replace(path)
     except OSError as error:
         staging.unlink(missing_ok=True)
         raise SignatureError(
-            f"{folder / SIGNATURE} could not be written ({error.strerror or error}), so the batch is not signed; mend "
-            "that and sign again."
+            f"{path} could not be written ({error.strerror or error}), so the batch is not signed; mend that and sign "
+            "again."
         ) from None
 
 
@@ -241,7 +268,7 @@ def verify_batch(
 
 
 def _verdict(path: Path, signature: dict[str, Any], opened: Store, *, trusted: str | None, exports: bool) -> Verdict:
-    problems, known = _signature_problems(signature, trusted)
+    problems, known, foreign = _signature_problems(signature, trusted)
     found, notes = changed_files(path, contents(path), signature)
     problems += found
     if not known:
@@ -277,11 +304,12 @@ def _verdict(path: Path, signature: dict[str, Any], opened: Store, *, trusted: s
     return Verdict(
         batch_id, str(signature.get("signed_by")), str(signature.get("at")), (*problems, *sent),
         void=bool(problems) and sound, notes=tuple(notes), key_known=known, sent=tuple(sent),
+        public_key=str(signature.get("public_key")), foreign=foreign,
     )  # fmt: skip
 
 
-def _signature_problems(signature: dict[str, Any], trusted: str | None) -> tuple[list[str], bool]:
-    """What is wrong with the signature itself, and whether its key is known here."""
+def _signature_problems(signature: dict[str, Any], trusted: str | None) -> tuple[list[str], bool, str]:
+    """What is wrong with the signature itself, whether a key is known here, and the problem that it is another one."""
     problems = []
     public = str(signature.get("public_key"))
     content = {key: value for key, value in signature.items() if key != "signature"}
@@ -289,9 +317,11 @@ def _signature_problems(signature: dict[str, Any], trusted: str | None) -> tuple
         problems.append(f"{SIGNATURE}: it was changed after signing, the signature does not fit its content")
     own = private_key(create=False) if trusted is None else None
     expected = normal_public(trusted) if trusted is not None else None if own is None else public_hex(own)
+    foreign = ""
     if expected is not None and public != expected:
-        problems.append(f"{SIGNATURE}: signed with another key ({public[:16]}...)")
-    return problems, expected is not None
+        foreign = f"{SIGNATURE}: signed with another key ({public[:16]}...)"
+        problems.append(foreign)
+    return problems, expected is not None, foreign
 
 
 def _bytes(content: dict[str, Any]) -> bytes:

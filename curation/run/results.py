@@ -97,7 +97,8 @@ class Solved:
     def __repr__(self) -> str:
         return (
             f"{self.batch.labels} labels on {len(self.batch.pairs):,} of {self.prepared.pool.n_pairs:,} pairs; "
-            f"efficiency {self.efficiency:.1%}, gap {self.design.certificate.gap:.1e}, stopped on {self.design.stopped}"
+            f"{self.attained:.1%} of the way from no labels to the bound, gap {self.design.certificate.gap:.1e}, "
+            f"stopped on {self.design.stopped}"
         )
 
     @property
@@ -108,3 +109,12 @@ class Solved:
         prompts): the bound is that of designs that keep those fractions, and a draw settles them to 0 or 1.
         """
         return self.design.certificate.lower_bound / self.realised
+
+    @property
+    def attained(self) -> float:
+        """How far the drawn batch goes from no labels at all to the bound: 0 to about 1, nan where both are the same.
+
+        What to show people: `efficiency` of no labels at all can be 0.8 under a heavy prior.
+        """
+        nothing, bound = self.criterion.value(self.batch_information * 0), self.design.certificate.lower_bound
+        return float("nan") if nothing <= bound else (nothing - self.realised) / (nothing - bound)

@@ -30,7 +30,7 @@ playwright = pytest.importorskip("playwright.sync_api")
 def server(home: Path) -> Iterator[str]:
     """The real app on a free port; ends with the block."""
     port = free_port()
-    environment = {**os.environ, "CURATION_HOME": str(home)}
+    environment = {"CURATION_MAP_WORKER": "0", **os.environ, "CURATION_HOME": str(home)}
     log = (home / "server.log").open("w")
     process = subprocess.Popen(
         [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)],

@@ -16,7 +16,7 @@ ALL = {
     "spread": "balanced", "max_labels": "2", "per_prompt": "3", "quotas": "a=1..5;b=..9", "generator_share": "0.7",
     "max_length_difference": "0.30000001", "cost": "characters", "overlap": "0.123456789", "select": "exact",
     "seed": "11", "pins": "pins.csv", "exclude": "gone.csv", "batch": "0123456789abcdef", "pair": "fedcba9876543210",
-    "direction": "3", "scenario": "heavy", "features": "other.parquet", "pool": "other.jsonl",
+    "direction": "3", "scenario": "heavy", "picked": "0123456789ab", "features": "other.parquet", "pool": "other.jsonl",
 }  # fmt: skip
 
 

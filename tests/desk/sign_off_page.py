@@ -21,6 +21,7 @@ def approved_sign_off(home: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[AppT
     page = AppTest.from_file(str(APP), default_timeout=300)
     page.query_params["budget"] = "12"
     page.run().switch_page("pages/signoff.py").run()
+    page.button(key="keep_batch").click().run()
     opened = open_store()
     (stored,) = opened.batches()
     batch = read_batch(stored.folder)

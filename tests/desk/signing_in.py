@@ -25,7 +25,7 @@ def dashboard(home: Path, port: int, *options: str, **environment: str) -> Itera
         process = subprocess.Popen(
             [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port), *options],
             cwd=ROOT,
-            env={**clean, "CURATION_HOME": str(home), **environment},
+            env={**clean, "CURATION_MAP_WORKER": "0", "CURATION_HOME": str(home), **environment},
             stdout=log,
             stderr=subprocess.STDOUT,
         )

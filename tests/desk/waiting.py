@@ -157,3 +157,11 @@ def ended(process: subprocess.Popen[Any]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def keep_batch(page: Any) -> None:
+    """Keep the batch in view, where it was only looked at so far."""
+    button = page.locator(".st-key-keep_batch button")
+    if button.count():
+        button.click()
+        settle(page)

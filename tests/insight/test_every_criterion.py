@@ -77,7 +77,8 @@ def test_directions_are_named_where_f_divides_over_them_and_else_it_is_said(solv
         assert (share is not None) == divides
         assert share is None or share.sum() == pytest.approx(solved.criterion.value(information))
     assert (seen.design <= seen.ceiling * (1 + 1e-9)).all()
-    assert ("% of the batch's criterion" in seen.finding()) == (divides and len(seen.unteachable) > 0)
+    assert ("% of the batch's criterion" in seen.out_of_reach()) == (divides and len(seen.unteachable) > 0)
+    assert ("% of uniform's criterion" in seen.finding()) == (divides and len(seen.less) > 0)
     assert len(direction_pairs(solved.criterion, solved.geometry, solved.information(), 0).positive)
 
 

@@ -152,6 +152,7 @@ def test_guidelines_given_here_belong_to_the_batch_that_is_reviewed(home):
     page.switch_page("pages/review.py").run()
     assert not page.exception
     assert any("Prefer the **true** answer." in code.value for code in page.code)
+    page.button(key="keep_batch").click().run()
     (folder,) = (home / "batches").iterdir()
     assert guidelines_of(read_batch(folder)) == "Prefer the **true** answer."
     page.switch_page("pages/design.py").run()

@@ -16,6 +16,8 @@ from unittest import mock
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from curation.batch.folder import read_manifest
+from curation.review.store.store import open_store
 from pages._navigation import page_files
 from tests.desk.golden_runs import answered, call, decided
 
@@ -72,10 +74,17 @@ class Home:
             return call(*arguments)
 
     def batch(self) -> Path:
-        """The batch that the Review page saves for the demo's design of twelve labels."""
-        self.see("review")
+        """The demo's design of twelve labels, kept from the Review page."""
+        page = self.see("review")
+        with self.entered():
+            page.button(key="keep_batch").click().run()
         (batch,) = (self.folder / "batches").iterdir()
         return batch
+
+    def events(self) -> int:
+        """How many acts the workspace's trail holds."""
+        with self.entered():
+            return len(open_store().events())
 
     def files(self) -> set[str]:
         """Every file but the two that SQLite keeps while a connection is open, which come and go with it."""
@@ -98,6 +107,12 @@ def buttons(page: AppTest) -> dict[str, Any]:
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Home:
     """Nothing was done here yet."""
     return Home(tmp_path_factory.mktemp("plain") / "home")
+
+
+@pytest.fixture(scope="module")
+def looked(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A workspace of its own for what is done from a page that was only looked at."""
+    return Home(tmp_path_factory.mktemp("looked") / "home")
 
 
 @pytest.fixture(scope="module")
@@ -189,6 +204,27 @@ def test_a_page_shows_itself_to_a_viewer_and_writes_nothing(name: str, watched: 
     assert "`vic`" in words(page)
     assert ("may only look" in words(page)) == (name in ("review", "signoff"))  # they would save the batch first
     assert watched.files() == before
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_looking_at_a_page_makes_no_batch(name: str, plain: Home) -> None:
+    page = plain.see(name)
+    assert not (plain.folder / "batches").exists()
+    assert plain.events() == 0
+    if name in ("review", "signoff"):
+        assert "Keep this batch" in buttons(page)
+
+
+def test_the_first_decision_makes_the_batch_and_its_folder_says_who_solved_it(looked: Home) -> None:
+    page = looked.see("review")
+    with looked.entered():
+        page.button(key="approve").click().run()
+    (folder,) = (looked.folder / "batches").iterdir()
+    assert "Keep this batch" not in buttons(page)
+    assert "**1 approved**" in words(page)
+    (choice,) = [box for box in page.selectbox if box.label == "Batch"]
+    assert "reviewed 1/12" in choice.options[0]
+    assert read_manifest(folder)["author"] == "ana"
 
 
 @pytest.mark.parametrize(("name", "sentence"), [("review", "12 pairs in the queue"), ("signoff", "12 undecided")])

@@ -14,7 +14,7 @@ from curation.review.store.store import open_store
 from curation.run.prepare import load_pool
 from tests.desk.dashboards import SHOTS, check, server
 from tests.desk.pools import demo_pool
-from tests.desk.waiting import playwright, reads, settle, until
+from tests.desk.waiting import keep_batch, playwright, reads, settle, until
 
 pytestmark = pytest.mark.slow
 
@@ -36,6 +36,7 @@ def page(browser, address):
     tab = context.new_page()
     tab.goto(f"{address}/review?budget=24", timeout=120_000)
     settle(tab)
+    keep_batch(tab)
     yield tab
     context.close()
 

@@ -60,7 +60,9 @@ def test_a_viewer_opens_pages_and_writes_nothing_and_the_designer_is_the_author(
     assert contents(store.place) == before
 
     visit("ana", "design", budget="13")  # the design is ana's ...
-    visit("cat", "review", budget="13")  # ... though cat is the first to look at its batch
+    page = visit("cat", "review", budget="13")  # ... though cat is the first to look at its batch
+    assert store.batches() == []
+    page.button(key="keep_batch").click().run()
     (batch,) = store.batches()
     assert batch.created_by == "ana"
     (first,) = store.events(batch.batch_id)
@@ -78,7 +80,7 @@ def test_a_viewer_opens_pages_and_writes_nothing_and_the_designer_is_the_author(
 def test_a_viewer_sees_a_batch_that_is_kept_though_the_present_design_is_not(
     store: Store, visit: Any, tmp_path: Path
 ) -> None:
-    visit("ana", "review", budget="13")
+    visit("ana", "review", budget="13").button(key="keep_batch").click().run()
     before, files = contents(store.place), files_of(tmp_path)
     page = visit("vic", "review", budget="12")
     assert contents(store.place) == before

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
 from curation.errors import StoreError
@@ -17,7 +17,7 @@ from curation.review.store.binding import Binding
 from curation.review.store.names import person_name
 from curation.review.store.records import StoredBatch, as_json, plain_value
 from curation.review.store.roles import COMMAND_LINE
-from curation.review.store.tables import BatchRow, PoolRow
+from curation.review.store.tables import BatchRow, DecisionRow, PoolRow
 from curation.review.store.transactions import Transactions, known_pool
 
 
@@ -69,6 +69,31 @@ class BatchStore(Transactions):
         if pool_fingerprint is not None:
             query = query.where(BatchRow.pool_fingerprint == pool_fingerprint)
         return self._read(lambda session: [plain_value(StoredBatch, row) for row in session.scalars(query)])
+
+    def tallies(self, pool_fingerprint: str) -> dict[str, dict[str, int]]:
+        """batch_id -> how many of its pairs hold approve, reject or flag, of a pool's decided batches."""
+        last = (
+            select(DecisionRow.batch_id, DecisionRow.pair_id, func.max(DecisionRow.version).label("version"))
+            .join(BatchRow, BatchRow.batch_id == DecisionRow.batch_id)
+            .where(BatchRow.pool_fingerprint == pool_fingerprint)
+            .group_by(DecisionRow.batch_id, DecisionRow.pair_id)
+            .subquery()
+        )
+        same = [DecisionRow.batch_id == last.c.batch_id, DecisionRow.pair_id == last.c.pair_id]
+        query = (
+            select(DecisionRow.batch_id, DecisionRow.decision, func.count())
+            .join(last, and_(*same, DecisionRow.version == last.c.version))
+            .where(DecisionRow.decision != "clear")
+            .group_by(DecisionRow.batch_id, DecisionRow.decision)
+        )
+
+        def work(session: Session) -> dict[str, dict[str, int]]:
+            found: dict[str, dict[str, int]] = {}
+            for batch_id, word, count in session.execute(query):
+                found.setdefault(batch_id, {})[word] = int(count)
+            return found
+
+        return self._read(work)
 
 
 def note_batch(session: Session, batch: NewBatch, *, who: str) -> StoredBatch:

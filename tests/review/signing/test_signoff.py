@@ -134,7 +134,7 @@ def test_a_hundred_single_byte_changes_are_all_found_in_their_file(desk: Any) ->
     sign_batch(folder, who="cat", store=store)
     rng = random.Random(0)
     files = sorted(path for path in folder.iterdir())
-    assert len(files) == 7
+    assert len(files) == 8
     for n in range(100):
         path = files[n % len(files)]
         content = path.read_bytes()
