@@ -35,6 +35,7 @@ from pages._store import review_store
 from pages._widgets import escaped
 
 NEXT = ":material/arrow_forward:"
+NEWEST = 12
 FIRST = "pool"  # the page that lives at the root of the address
 
 
@@ -68,7 +69,10 @@ def known_work() -> Work:
         if solved is not None:
             pinned, excluded = constraints(current_view(), opened.pool)
             present = _identity(solved, pinned, excluded)
-        kept = [_kept(stored.batch_id, Path(stored.folder)) for stored in _stored(opened)]
+        kept = [
+            _kept(stored.batch_id, Path(stored.folder))
+            for stored in _stored(opened, (present, page_state("batch") or ""))
+        ]
     except CurationError:  # the page says it in its own words
         pass
     known = bool(opened.known_quality or opened.known_labels)
@@ -112,8 +116,10 @@ def _identity(solved: Solved, pinned: Any, excluded: Any) -> str:
     return str(held[1])
 
 
-def _stored(opened: OpenPool) -> list[Any]:
-    return [s for s in review_store().batches(opened.pool.fingerprint) if Path(s.folder).is_dir()]
+def _stored(opened: OpenPool, wanted: tuple[str, str]) -> list[Any]:
+    """The newest batches of the pool, and those that are in view: each costs a question to the database."""
+    every = [s for s in review_store().batches(opened.pool.fingerprint) if Path(s.folder).is_dir()]
+    return [s for place, s in enumerate(every) if place < NEWEST or s.batch_id in wanted]
 
 
 @st.cache_data(max_entries=256, show_spinner=False)

@@ -94,7 +94,7 @@ class Home:
 
 def words(page: AppTest) -> str:
     """Every text on a page."""
-    kinds = ("title", "subheader", "markdown", "caption", "info", "warning", "error", "success", "code")
+    kinds = ("title", "header", "subheader", "markdown", "caption", "info", "warning", "error", "success", "code")
     return "\n".join(str(element.value) for kind in kinds for element in page.get(kind))
 
 
