@@ -154,6 +154,7 @@ def _keep(solved: Solved, found: Headline) -> None:
         st.error(str(error), icon=":material/error:")
     else:
         set_page_state("scenario", name)
+        st.session_state["scenario_pick"] = name
 
 
 @acting

@@ -17,7 +17,7 @@ from typing import Any
 
 from curation.system.bug_log import sentence
 
-PATIENCE = 5.0  # seconds after which work that nobody wished for again is left
+PATIENCE = 15.0  # seconds after which work that nobody wished for again is left
 PAUSE = 0.7  # seconds that a wish must stand before its work begins: whoever moves a slider passes many designs
 KEPT = 24  # pieces of work that are remembered
 

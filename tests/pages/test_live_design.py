@@ -13,8 +13,6 @@ import pytest
 from curation.backtest.worth import UNTESTED
 from curation.dashboard.view import View
 from curation.settings import DesignSettings
-from tests.desk.dashboards import playwright, visit
-from tests.desk.waiting import reads, settle, until
 from tests.pages.test_design_page import design_page, view_of
 
 
@@ -113,41 +111,10 @@ def test_a_scenario_keeps_what_the_control_shows_and_opens_by_its_link(home: Pat
 
 def test_rules_and_frontier_come_after_the_design(home: Path) -> None:
     page = design_page(budget="12")
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while any("Still to come" in one.value or "budgets solved" in one.value for one in page.caption):
         assert time.monotonic() < deadline
         time.sleep(0.2)
         page.run()
         assert not page.exception
     assert view_of(page).design_settings(62) == DesignSettings(budget=12)
-
-
-def test_quick_clicks_and_key_presses_are_all_counted(browser: Any, address: str) -> None:
-    context, page, _ = visit(browser, address, "design", "budget=40", 1280)
-    try:
-        plus = page.get_by_test_id("stNumberInputStepUp").first
-        box = page.get_by_role("spinbutton", name="Budget (labels)")
-        for wait in (150, 400):
-            before = int(box.input_value())
-            for _ in range(5):
-                plus.click()
-                page.wait_for_timeout(wait)
-                assert box.count() == 1, "no ghost of the field"
-            settle(page)
-            until(lambda before=before: int(box.input_value()), before + 10)
-            reads(page, f"worth these {before + 10} in the criterion")
-            playwright.expect(page).to_have_url(re.compile(f"budget={before + 10}\\b"))
-        slider = page.get_by_role("slider").first
-        slider.focus()
-        page.evaluate("window.before = document.activeElement")
-        for _ in range(4):
-            page.keyboard.press("ArrowRight")
-            page.wait_for_timeout(250)
-        settle(page)
-        playwright.expect(page).to_have_url(re.compile(r"ridge=10\b"))
-        assert page.evaluate("document.activeElement === window.before"), "the slider kept the focus"
-        page.keyboard.press("ArrowLeft")
-        settle(page)
-        playwright.expect(page).to_have_url(re.compile(r"ridge=3\b"))
-    finally:
-        context.close()
