@@ -64,9 +64,8 @@ model: $(VENV)/.installed
 	@test -f "$(MODEL)/config.json" || $(VENV)/bin/python -m curation model smollm2 --out "$(MODEL)"
 	@echo "use it: $(VENV)/bin/python -m curation features POOL --model $(MODEL) --out FEATURES"
 
-# The bundled demo's features and reference log-probabilities: a small model fitted on the pool's own text (1 minute).
-# With a real one: make model, then DEMO_MODEL=~/.cache/pairwright/smollm2 make demo.
-DEMO_MODEL ?= fit
+# The bundled demo's features and reference log-probabilities, by that model (minutes); the file names it `smollm2`.
 .PHONY: demo
-demo: $(VENV)/.installed
-	$(VENV)/bin/python -m curation features data/demo.jsonl.gz --out data/demo.features.parquet --model $(DEMO_MODEL) --force
+demo: model
+	cd "$(dir $(MODEL))" && PYTHONPATH="$(CURDIR)" "$(CURDIR)/$(VENV)/bin/python" -m curation features \
+		"$(CURDIR)/data/demo.jsonl.gz" --out "$(CURDIR)/data/demo.features.parquet" --model "$(notdir $(MODEL))" --force

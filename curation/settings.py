@@ -53,7 +53,6 @@ from curation.setting_rules import (
 )
 
 PcaKind = Literal["within", "raw"]
-FisherKind = Literal["auto", "reference", "empirical", "uniform"]
 SpreadKind = Literal["auto", "balanced", "capped", "free"]
 RidgeKind = Literal["relative", "absolute"]
 SolverKind = Literal["newton", "frank-wolfe"]

@@ -6,6 +6,7 @@ from curation.charts.evidence import draw_luck
 from curation.insight.luck import Draws, repeated_draws
 from curation.run.results import Solved
 from pages._backtest import section as backtest_section
+from pages._bought import section as bought_section
 from pages._learnt import section as learnt_section
 from pages._policy import section as policy_section
 from pages._shared import header, open_pool, prepared_pool, solved_view
@@ -37,6 +38,7 @@ def _draws(key: tuple[object, ...], _solved: Solved) -> Draws:
 
 header("Evidence", "Does choosing pairs pay, here, on this pool? What exists is below; what does not is named.")
 prepared_pool()
+bought_section()
 solved, opened = solved_view(), open_pool()
 st.subheader("Is this batch the luck of its draw?")
 identity = (opened.pool.fingerprint, solved.prepared.space.fingerprint, solved.settings, solved.overlap)

@@ -10,7 +10,20 @@ import json
 import logging
 import sys
 
-from curation.cli import backtest, batches, bench, dashboard, designs, model, policy, pools, rate, settle, synthetic
+from curation.cli import (
+    answers,
+    backtest,
+    batches,
+    bench,
+    dashboard,
+    designs,
+    model,
+    policy,
+    pools,
+    rate,
+    settle,
+    synthetic,
+)
 from curation.cli.interrupted import kept_after
 from curation.cli.output import say
 from curation.cli.writes import Commands
@@ -41,6 +54,7 @@ backtest.register(app)
 dashboard.register(app)
 synthetic.register(experiment)
 policy.register(experiment)
+answers.register(experiment)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -13,6 +13,7 @@ STOPPED = {
     "model": "no folder was made; a wheel that had arrived whole is kept",
     "experiment imdb": KEPT_PARTS,
     "experiment hh": KEPT_PARTS,
+    "experiment answers": KEPT_PARTS,
     "backtest --suite": KEPT_PARTS,
     "rate": "nothing was recorded; what the judge answered is kept, run it again to go on",
     "topup": f"the new batch may be in the workspace already; {IN_THE_STORE}",

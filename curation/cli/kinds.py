@@ -196,4 +196,4 @@ BACKTEST = ResultKind(
     ("suite.md",),
 )
 SYNTHETIC = ResultKind("a synthetic experiment", {"result.json": frozenset({"gaps", "settings"})}, ("table.csv",))
-POLICY = ResultKind("a policy experiment", {"result.json": frozenset({"points", "sentences"})})
+POLICY = ResultKind("a policy experiment", {"result.json": frozenset({"points"})})

@@ -108,3 +108,18 @@ def judge_prices_of(text: str | None) -> tuple[float, float] | None:
     except ValueError:
         raise typer.BadParameter(f"{text!r} is not two prices such as 0.15,0.6", param_hint="--judge-prices") from None
     return read, written
+
+
+def rule_names(text: str) -> tuple[str, ...]:
+    """A list of rules as given on the command line, each once."""
+    found = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not found:
+        raise typer.BadParameter("no rule is named; give a list like trace,uniform", param_hint="--rules")
+    return found
+
+
+def at_least_one(value: int, name: str) -> int:
+    """A whole number above 0. name: of its option."""
+    if value < 1:
+        raise typer.BadParameter(f"{value} is below 1", param_hint=name)
+    return value

@@ -17,7 +17,9 @@ from curation.cli.options import (
     JudgeModelOpt,
     JudgePricesOpt,
     JudgeRequestsOpt,
+    at_least_one,
     judge_prices_of,
+    rule_names,
 )
 from curation.cli.output import emit, say, say_inline
 from curation.cli.writes import Writes
@@ -26,13 +28,22 @@ from curation.device import resolve_device
 
 class ScaleChoice(StrEnum):
     published = "published"
+    real = "real"
     small = "small"
     test = "test"
 
 
 ScaleOpt = Annotated[
-    ScaleChoice, typer.Option(help="published: the paper's models from the hub; small: minutes on a CPU, no download.")
+    ScaleChoice,
+    typer.Option(
+        help="published: the paper's models from the hub; real: --model, hours on a CPU; small: minutes, no model."
+    ),
 ]
+ModelOpt = Annotated[str | None, typer.Option(help="Folder or hub name of the base model of real or published.")]
+RulesOpt = Annotated[
+    str | None, typer.Option(help="Rules, as trace,uniform: trace is the design, paper, 0.2.0, or a simple rule.")
+]
+SeedsOpt = Annotated[int | None, typer.Option(help="Runs of every policy, each with its own labels.")]
 OutOpt = Annotated[
     Path | None,
     typer.Option(help="Folder of stages and result; default: where the dashboard looks."),
@@ -50,13 +61,17 @@ def register(app: typer.Typer) -> None:
 def imdb(
     scale: ScaleOpt = ScaleChoice.published,
     data: Annotated[str | None, typer.Option(help="Reviews: rows with `text` and `label`, or a hub dataset.")] = None,
+    model: ModelOpt = None,
+    rules: RulesOpt = None,
+    seeds: SeedsOpt = None,
     out: OutOpt = None,
     seed: SeedOpt = 0,
     device: DeviceOpt = "auto",
     as_json: JsonOpt = False,
 ) -> None:
     """Movie reviews: reward-KL frontier of DPO policies trained on chosen pairs. Run again to go on."""
-    _run("imdb", scale, data, out, seed, device, as_json)
+    changed = _changed(rules, seeds, ("prompt_rules", "response_rules") if scale != "real" else ("response_rules",))
+    _run("imdb", scale, data, out, seed, device, as_json, model=model, changed=changed)
 
 
 def hh(
@@ -69,6 +84,9 @@ def hh(
     judge_prices: JudgePricesOpt = None,
     judge_cost: JudgeCostOpt = None,
     judge_requests: JudgeRequestsOpt = 5000,
+    model: ModelOpt = None,
+    rules: RulesOpt = None,
+    seeds: SeedsOpt = None,
     out: OutOpt = None,
     seed: SeedOpt = 0,
     device: DeviceOpt = "auto",
@@ -86,7 +104,19 @@ def hh(
             most_requests=judge_requests, most_cost=judge_cost, told=say,
         )  # fmt: skip
     name = f"{judge_model} at {judge}" if judge else "local reward model"
-    _run("hh", scale, pool, out, seed, device, as_json, judge=chosen, judge_name=name)
+    changed = _changed(rules, seeds, ("rules",))
+    _run("hh", scale, pool, out, seed, device, as_json, model=model, changed=changed, judge=chosen, judge_name=name)
+
+
+def _changed(rules: str | None, seeds: int | None, fields: tuple[str, ...]) -> dict[str, Any]:
+    """Settings that options replace."""
+    out: dict[str, Any] = {}
+    if rules is not None:
+        named = rule_names(rules)
+        out |= dict.fromkeys(fields, named)
+    if seeds is not None:
+        out["seeds"] = tuple(range(at_least_one(seeds, "--seeds")))
+    return out
 
 
 def _run(
@@ -106,7 +136,9 @@ def _run(
     def told(done: int, total: int, seconds: float, note: str) -> None:
         say_inline(f"{done}/{total} stages, {seconds:.0f} s: {note}")
 
-    result = run_policy(kind, scale.value, data, folder, seed=seed, device=resolve_device(device), told=told, **more)
+    result = run_policy(
+        kind, scale.value, data, folder, seed=seed, device=resolve_device(device), told=told, say=say, **more
+    )
     say("")
     lines = [*table(result), *result["sentences"], f"written to {folder} in {result['seconds']:.0f} s"]
     emit({**result, "out": str(folder)}, as_json, lines)

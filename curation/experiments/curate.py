@@ -8,11 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
+from curation.backtest.contrasts.base import CONTRASTS
 from curation.backtest.draw import Drawer
-from curation.backtest.split import Rule
+from curation.backtest.split import Known, Rule
+from curation.design.rules.base import RULES
+from curation.design.selection.sampling import Batch
+from curation.experiments.training import PolicyError
 from curation.pool.schema import Pool, Prompt, Response
 from curation.representation.features_file import FeatureTable, read_features
 from curation.settings import PRESETS, DesignSettings, SpaceSettings
+
+_PRESETS = {"paper": "hgm", "0.2.0": "0.2.0"}  # rules that are the design under other settings
 
 
 @dataclass(frozen=True)
@@ -45,15 +51,34 @@ def features_of(pool: Pool, model: Path | str, *, device: str, out: Path) -> Fea
 def choose(
     pool: Pool, table: FeatureTable, rule: str, *, space: SpaceSettings, settings: DesignSettings, seed: int
 ) -> Chosen:
-    """The pairs a rule buys. rule: `trace` is the design, `paper` HGM's variant of it, else a simple rule's name."""
-    pick = "design" if rule in ("trace", "paper") else rule
-    asked = settings
-    if rule == "paper":
-        hgm = PRESETS["hgm"]
-        space, asked = hgm.space(space), hgm.design(settings)
-    batch = Drawer()(pool, (table,), Rule(rule, pick, space, asked), [int(asked.budget)], [seed])[0][0]
+    """The pairs a rule buys, by prompt and response number. rule: as `buy`."""
+    batch = buy(pool, table, rule, space=space, settings=settings, seed=seed)
     first, second, owner = _ends(pool, batch.pairs)
     return Chosen(owner, first, second, batch.copies)
+
+
+def buy(
+    pool: Pool,
+    table: FeatureTable,
+    rule: str,
+    *,
+    space: SpaceSettings,
+    settings: DesignSettings,
+    seed: int,
+    known: Known | None = None,
+) -> Batch:
+    """The batch a rule buys. rule: `trace` is the design, `paper` HGM's variant of it, `0.2.0` that of the old default,
+    else the name of a simple rule or contrast. known: what informed contrasts are told. Raises PolicyError for others.
+    """
+    preset = PRESETS.get(_PRESETS.get(rule, ""))
+    pick = "design" if rule == "trace" or preset is not None else rule
+    offered = ["trace", *_PRESETS, *(r.name for r in RULES), *(c.name for c in CONTRASTS if known or not c.informed)]
+    if rule not in offered:
+        raise PolicyError(f"--rules {rule} is unknown; use {', '.join(offered)}.")
+    if preset is not None:
+        space, settings = preset.space(space), preset.design(settings)
+    asked = Rule(rule, pick, space, settings)
+    return Drawer()(pool, (table,), asked, [int(settings.budget)], [seed], known=known)[0][0]
 
 
 def _ends(pool: Pool, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -64,6 +64,16 @@ class HhSettings:
     seed: int = 0
 
 
+def real_settings(model: str) -> HhSettings:
+    """Hours on a CPU with a model of a hundred million weights: adapters, short answers, one seed."""
+    return HhSettings(
+        model=model, prompts=500, eval_prompts=80, max_prompt=60, max_response=40, new_tokens=32,
+        temperatures=(0.7, 1.0), shares=(0.5,),
+        sft=Training(1, 2e-4, 16, max_tokens=192, rank=16, autocast=True),
+        dpo=Training(2, 2e-4, 12, max_tokens=192, rank=16, autocast=True),
+    )  # fmt: skip
+
+
 def small_settings() -> HhSettings:
     """Minutes on a CPU: a tiny GPT-2 trained on the pool's own answers, a reward model fitted on pairs kept aside."""
     return HhSettings(
@@ -197,9 +207,13 @@ def run_hh(
         )
         chosen = choose(pool, table, rule, space=settings.space, settings=asked, seed=seed)
         rows = _rows(data, curated.start, ends, chance, chosen, seed)
+        depends = [base, asdict(settings.dpo), settings.temperatures, rows, seed]
+        kept = stages.unfinished(name, depends)
         folder = stages.run(
-            name, [base, asdict(settings.dpo), settings.temperatures, rows, seed],
-            lambda folder, rows=rows, seed=seed: _policy(folder, sft, rows, settings, seed, device, held),  # type: ignore[misc]
+            name, depends,
+            lambda folder, rows=rows, seed=seed, kept=kept: _policy(  # type: ignore[misc]
+                folder, kept, sft, rows, settings, seed, device, held
+            ),
         )  # fmt: skip
         answers[name] = load_json(folder / "answers.json")
         done += 1
@@ -291,10 +305,17 @@ def _with_pairs(pool: Any, ends: np.ndarray) -> Any:
 
 
 def _policy(
-    folder: Path, sft: Path, rows: list[dict[str, str]], settings: HhSettings, seed: int, device: str, held: list[str]
+    folder: Path,
+    kept: Path,
+    sft: Path,
+    rows: list[dict[str, str]],
+    settings: HhSettings,
+    seed: int,
+    device: str,
+    held: list[str],
 ) -> None:
     model, tokenizer = run_dpo(
-        sft, rows, settings.dpo, beta=settings.beta, template=PLAIN, seed=seed, device=device, out=folder
+        sft, rows, settings.dpo, beta=settings.beta, template=PLAIN, seed=seed, device=device, out=folder, kept=kept
     )
     save_json(folder / "answers.json", _answers(settings, model, tokenizer, held))
 

@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 
 from curation.experiments.curate import choose, features_of, make_pool
-from curation.experiments.generate import generate, sequence_kl
-from curation.experiments.rewards import fit_sentiment, hub_sentiment
+from curation.experiments.forecast import SAMPLING, spoken, tokens_a_second, training_passes
+from curation.experiments.generate import Samples, generate, sequence_kl
+from curation.experiments.imdb_report import multiples, sentences
+from curation.experiments.rewards import fit_sentiment, hub_sentiment, length_free
 from curation.experiments.stages import Stages, key_of, load_json, save_json
 from curation.experiments.training import (
     PLAIN,
@@ -27,7 +29,6 @@ from curation.experiments.training import (
     run_dpo,
     sft_stage,
 )
-from curation.insight.clustered import clustered_means
 from curation.pool.files.lines import read_rows
 from curation.settings import DesignSettings, SpaceSettings
 
@@ -39,7 +40,8 @@ class ImdbSettings:
     """The published configuration by default; `small` downloads nothing. prefix: words of a review that are the prompt.
 
     selected: labels of prompt selection, which takes two candidates a prompt; response selection buys one pair of
-    every prompt. small: the model made where no hub name is given.
+    every prompt. uniform_labels: further budgets of uniform response selection, as multiples, for label multiples.
+    sft_texts: reviews of the fine-tuning at most, 0 is all. small: the model made where no name is given.
     """
 
     data: str = "stanfordnlp/imdb"
@@ -59,8 +61,21 @@ class ImdbSettings:
     sft: Training = field(default_factory=lambda: Training(1, 1e-5, 16, max_tokens=256))
     dpo: Training = field(default_factory=lambda: Training(3, 1e-6, 16, optimizer="rmsprop", max_tokens=256))
     space: SpaceSettings = field(default_factory=SpaceSettings)
+    uniform_labels: tuple[float, ...] = ()
+    sft_texts: int = 0
     small: SmallModel | None = None
     seed: int = 0
+
+
+def real_settings(data: str, model: str) -> ImdbSettings:
+    """An hour or two on a CPU with a model of a hundred million weights: adapters, response selection, three beta."""
+    return ImdbSettings(
+        data=data, model=model, classifier="", prompts=120, eval_prompts=60, eval_samples=4, new_tokens=24,
+        betas=(0.05, 0.2, 1.0), seeds=(0, 1), prompt_rules=(), response_rules=("trace", "farthest", "uniform"),
+        uniform_labels=(0.5, 2.0), sft_texts=480,
+        sft=Training(1, 2e-4, 16, max_tokens=64, rank=16, autocast=True),
+        dpo=Training(3, 2e-4, 12, max_tokens=64, rank=16, autocast=True),
+    )  # fmt: skip
 
 
 def small_settings(data: str) -> ImdbSettings:
@@ -83,11 +98,26 @@ def test_settings(data: str) -> ImdbSettings:
     )  # fmt: skip
 
 
-def run_imdb(settings: ImdbSettings, out: Path, *, device: str = "cpu", told: Told | None = None) -> dict[str, Any]:
-    """Every stage, or what is left of it; result.json in `out` is rewritten after each policy. Returns its content."""
+def run_imdb(
+    settings: ImdbSettings,
+    out: Path,
+    *,
+    device: str = "cpu",
+    told: Told | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> dict[str, Any]:
+    """Every stage, or what is left of it; result.json in `out` is rewritten after each policy. Returns its content.
+
+    say: how long all of it takes on this machine, before it starts.
+    """
     started = time.perf_counter()
-    runs = [("prompt", rule) for rule in settings.prompt_rules] + [("response", r) for r in settings.response_rules]
+    runs = [("prompt", rule, 1.0) for rule in settings.prompt_rules]
+    runs += [("response", rule, 1.0) for rule in settings.response_rules]
+    if "uniform" in settings.response_rules:
+        runs += [("response", "uniform", share) for share in settings.uniform_labels]
     total = 4 + len(runs) * len(settings.betas) * len(settings.seeds)
+    if settings.small is None:
+        say(foretold(settings, runs, load_model(settings.model, device=device, template=PLAIN)[0]))
     done = 0
 
     def step(note: str) -> None:
@@ -98,7 +128,7 @@ def run_imdb(settings: ImdbSettings, out: Path, *, device: str = "cpu", told: To
     base = {
         k: v
         for k, v in asdict(settings).items()
-        if k not in ("betas", "seeds", "prompt_rules", "response_rules", "dpo")
+        if k not in ("betas", "seeds", "prompt_rules", "response_rules", "uniform_labels", "dpo")
     }
     texts, labels = read_reviews(settings.data)
     base["texts"] = key_of([texts, labels])
@@ -108,6 +138,7 @@ def run_imdb(settings: ImdbSettings, out: Path, *, device: str = "cpu", told: To
         raise PolicyError(f"{settings.data} has {len(texts):,} reviews; this scale needs {aside + 400:,}.")
     held, rest = order[:aside], order[aside:]
     for_sft, for_reward = rest[: len(rest) // 2], rest[len(rest) // 2 :]
+    for_sft = for_sft[: settings.sft_texts or None]
     prompts = [" ".join(texts[k].split()[: settings.prefix]) for k in held]
     sft = sft_stage(
         stages, base, [texts[k] for k in for_sft], settings.sft, model=settings.model, small=settings.small,
@@ -119,6 +150,7 @@ def run_imdb(settings: ImdbSettings, out: Path, *, device: str = "cpu", told: To
         score: Any = hub_sentiment(settings.classifier, device=device)
     else:
         score = fit_sentiment([texts[k] for k in for_reward], [labels[k] for k in for_reward], seed=settings.seed)
+    fair = length_free(score, [texts[k] for k in for_reward])
     done += 1
 
     def candidates(folder: Path) -> None:
@@ -160,44 +192,47 @@ def run_imdb(settings: ImdbSettings, out: Path, *, device: str = "cpu", told: To
             reference, tokenizer, test, count=settings.eval_samples, temperature=1.0, max_tokens=settings.new_tokens,
             seed=settings.seed + 1,
         )  # fmt: skip
-        rewards = _rewards(score, test, made.texts)
-        save_json(folder / "point.json", {"reward": rewards.mean(), "reward_error": _error(rewards)})
+        save_json(folder / "point.json", _earned(score, fair, test, made))
 
-    result["reference"] = load_json(stages.run("reference", base, base_line) / "point.json")
+    result["reference"] = load_json(stages.run("reference", [base, 2], base_line) / "point.json")
     rewards = np.array(kept["rewards"])
-    for kind, rule in runs:
-        n = settings.selected if kind == "prompt" else settings.prompts
+    for kind, rule, share in runs:
+        n = settings.selected if kind == "prompt" else round(share * settings.prompts)
         asked = DesignSettings(budget=n, spread="capped" if kind == "prompt" else "balanced", tol=1e-3)
         for seed in settings.seeds:
             chosen = choose(pools[kind], tables[kind], rule, space=settings.space, settings=asked, seed=seed)
             rows = preference_rows(prompts, kept["texts"], rewards, chosen, seed=seed)
             for beta in settings.betas:
-                name = f"{kind}-{rule}-beta{beta:g}-seed{seed}"
+                name = f"{kind}-{rule}{'' if share == 1 else f'-{n}'}-beta{beta:g}-seed{seed}"
+                depends = [base, asdict(settings.dpo), rows, beta, seed, 2]
+                unfinished = stages.unfinished(name, depends)
 
-                def policy(folder: Path, rows=rows, beta=beta, seed=seed) -> None:  # type: ignore[no-untyped-def]
+                def policy(folder: Path, rows=rows, beta=beta, seed=seed, unfinished=unfinished) -> None:  # type: ignore[no-untyped-def]
                     model, _ = run_dpo(
-                        sft, rows, settings.dpo, beta=beta, template=PLAIN, seed=seed, device=device, out=folder
-                    )
+                        sft, rows, settings.dpo, beta=beta, template=PLAIN, seed=seed, device=device, out=folder,
+                        kept=unfinished,
+                    )  # fmt: skip
                     made = generate(
                         model, tokenizer, test, count=settings.eval_samples, temperature=1.0,
                         max_tokens=settings.new_tokens, seed=settings.seed + 1,
                     )  # fmt: skip
-                    got = _rewards(score, test, made.texts)
                     kl = sequence_kl(model, reference, tokenizer, test, made, max_tokens=settings.new_tokens)
                     save_json(
                         folder / "point.json",
-                        {"reward": got.mean(), "reward_error": _error(got), "kl": kl.mean(), "kl_error": _error(kl),
-                         "labels": len(rows), "by_prompt": got.tolist()},
+                        {**_earned(score, fair, test, made), "kl": kl.mean(), "kl_error": _error(kl),
+                         "labels": len(rows)},
                     )  # fmt: skip
 
-                folder = stages.run(name, [base, asdict(settings.dpo), rows, beta, seed], policy)
+                folder = stages.run(name, depends, policy)
                 done += 1
                 step(name)
                 points.append(
-                    {"curation": kind, "rule": rule, "beta": beta, "seed": seed, **load_json(folder / "point.json")}
-                )
+                    {"curation": kind, "rule": rule, "beta": beta, "seed": seed, "share": share,
+                     **load_json(folder / "point.json")}
+                )  # fmt: skip
                 result["seconds"] = time.perf_counter() - started
                 save_json(out / "result.json", result)
+    result["multiples"] = multiples(result)
     result["sentences"] = sentences(result)
     save_json(out / "result.json", result)
     return result
@@ -242,42 +277,35 @@ def preference_rows(
     return rows
 
 
-def sentences(result: dict[str, Any]) -> list[str]:
-    """What the frontier says: at each beta the design's reward and KL beside uniform's, over seeds."""
-    out = []
-    for kind in ("prompt", "response"):
-        for beta in result["settings"]["betas"]:
-            both = {
-                rule: [p for p in result["points"] if (p["curation"], p["rule"], p["beta"]) == (kind, rule, beta)]
-                for rule in ("trace", "uniform")
-            }
-            if not all(both.values()):
-                continue
-            gap = np.array([a["by_prompt"] for a in both["trace"]]) - [b["by_prompt"] for b in both["uniform"]]
-            lead, error = _lead(gap)
-            kl = {rule: np.mean([p["kl"] for p in points]) for rule, points in both.items()}
-            sure = "within" if abs(lead) < 2 * error else "outside"
-            out.append(
-                f"{kind.capitalize()} selection, beta {beta:g}: trace minus uniform {lead:+.3f} in reward (logits), "
-                f"{sure} two standard errors ({error:.3f}, {len(gap)} seed(s)), at {kl['trace']:.2f} and "
-                f"{kl['uniform']:.2f} nats."
-            )
-    return out
+def foretold(settings: ImdbSettings, runs: list[tuple[str, str, float]], model: Any) -> str:
+    """How long all stages take with a model on this machine, in a sentence."""
+    length = settings.new_tokens + 2 * settings.prefix  # a word is two tokens at most, nearly always
+    sampled = settings.prompts * settings.candidates + settings.eval_prompts * settings.eval_samples
+    work = training_passes(settings.sft_texts or 2000, settings.sft.max_tokens, settings.sft, preferences=False)
+    work += sampled * settings.new_tokens * SAMPLING + settings.prompts * settings.candidates * length
+    for kind, _, share in runs:
+        rows = settings.selected if kind == "prompt" else round(share * settings.prompts)
+        each = training_passes(rows, length, settings.dpo, preferences=True)
+        each += settings.eval_prompts * settings.eval_samples * (settings.new_tokens * SAMPLING + 2 * length)
+        work += each * len(settings.betas) * len(settings.seeds)
+    speed = tokens_a_second(model)
+    return f"about {spoken(work / speed)} on this machine, which reads {speed:,.0f} tokens a second with this model"
+
+
+def _earned(score: Any, fair: Any, prompts: list[str], made: Samples) -> dict[str, Any]:
+    """What samples are worth, prompt by prompt, with length's part and without, and how long they are, in tokens."""
+    got, free = _rewards(score, prompts, made.texts), _rewards(fair, prompts, made.texts)
+    lengths = np.array([np.mean([len(row) for row in rows]) for rows in made.tokens])
+    return {
+        "reward": got.mean(), "reward_error": _error(got), "by_prompt": got.tolist(), "length_free": free.mean(),
+        "length_free_error": _error(free), "length_free_by_prompt": free.tolist(), "tokens": lengths.mean(),
+    }  # fmt: skip
 
 
 def _rewards(score: Any, prompts: list[str], texts: list[list[str]]) -> np.ndarray:
     """Mean reward of each prompt's responses, (prompts,)."""
     flat = score([p + t for p, group in zip(prompts, texts, strict=True) for t in group])
     return np.asarray(flat.reshape(len(prompts), -1).mean(1))
-
-
-def _lead(gap: np.ndarray) -> tuple[float, float]:
-    """Mean of paired differences (seeds, prompts) and its standard error, clustered both ways where seeds allow."""
-    if len(gap) < 2:
-        return float(gap.mean()), _error(gap[0])
-    means = clustered_means(gap[:, None, :], np.full(gap.shape[1], 1 / gap.shape[1]))
-    two_way = float(means.by_seed[0, 0] + means.by_prompt[0, 0] - means.by_cell[0, 0])
-    return float(gap.mean()), float(np.sqrt(max(two_way, float(means.by_seed[0, 0]), float(means.by_prompt[0, 0]))))
 
 
 def _error(values: np.ndarray) -> float:

@@ -15,6 +15,7 @@ from curation.errors import OutputError
 from curation.system.outputs import alive
 
 DONE = "stage.json"  # written last: its presence says that a stage is whole
+UNFINISHED = ".unfinished"  # after a stage's name: where it keeps how far it is
 
 
 class Stages:
@@ -55,7 +56,18 @@ class Stages:
         finally:
             shutil.rmtree(staging, ignore_errors=True)
         self.made.append(name)
+        shutil.rmtree(self.folder / f"{name}{UNFINISHED}", ignore_errors=True)
         return target
+
+    def unfinished(self, name: str, depends: Any) -> Path:
+        """A folder where a stage keeps how far it is; gone when it is done, or found with other `depends`."""
+        target = self.folder / f"{name}{UNFINISHED}"
+        mine = target / key_of([name, depends])
+        if target.is_dir() and not mine.is_dir():
+            shutil.rmtree(target)
+        if stage_key(self.folder / name) != mine.name:
+            mine.mkdir(parents=True, exist_ok=True)
+        return mine
 
 
 def _sweep(folder: Path, name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
+import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from curation.experiments.stages import Stages
 from curation.representation.models import quiet, refuse_adapter
 from curation.representation.reference import FitSettings, fit_tokenizer
 
+KEPT_EVERY = 60.0  # seconds between two checkpoints of a training
 PLAIN = "{% for m in messages %}{{ m['content'] }}{% endfor %}"  # prompt and continuation as one text
 
 
@@ -25,7 +27,11 @@ class PolicyError(CurationError):
 
 @dataclass(frozen=True)
 class Training:
-    """One training run. optimizer: a name of transformers' `optim`. batch: texts or pairs a step."""
+    """One training run. optimizer: a name of transformers' `optim`. batch: texts or pairs a step.
+
+    rank: of low-rank adapters (LoRA, by peft, scale 2) on every linear layer, 0 trains all weights. autocast: products
+    in bfloat16; weights, sums and steps stay float32.
+    """
 
     epochs: float
     learning_rate: float
@@ -33,6 +39,8 @@ class Training:
     optimizer: str = "adamw_torch"
     max_tokens: int = 512
     max_steps: int = -1
+    rank: int = 0
+    autocast: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,9 +103,20 @@ def load_model(name: str | Path, *, device: str, template: str) -> tuple[Any, An
 
 
 def run_sft(
-    base: str | Path, texts: Sequence[str], settings: Training, *, template: str, seed: int, device: str, out: Path
+    base: str | Path,
+    texts: Sequence[str],
+    settings: Training,
+    *,
+    template: str,
+    seed: int,
+    device: str,
+    out: Path,
+    kept: Path | None = None,
 ) -> None:
-    """Fine-tune `base` on texts with TRL's SFTTrainer; the model, its tokenizer and log.json go into `out`."""
+    """Fine-tune `base` on texts with TRL's SFTTrainer; the model, its tokenizer and log.json go into `out`.
+
+    kept: where the training notes now and then how far it is; found there, it goes on from that step.
+    """
     from datasets import Dataset  # type: ignore[import-untyped]
     from trl import SFTConfig, SFTTrainer  # type: ignore[attr-defined]
 
@@ -105,12 +124,15 @@ def run_sft(
     with tempfile.TemporaryDirectory() as scratch:
         trainer = SFTTrainer(
             model=model,
-            args=SFTConfig(**_common(settings, scratch, seed, device)),
+            args=SFTConfig(**_common(settings, str(kept or scratch), seed, device)),
             train_dataset=Dataset.from_dict({"text": list(texts)}),
             processing_class=tokenizer,
+            peft_config=_adapters(settings),
         )
-        _train(trainer)
-    _finish(trainer, tokenizer, out, keep=True)
+        _train(trainer, kept)
+    trained = _finish(trainer, settings, out)
+    trained.save_pretrained(out)
+    tokenizer.save_pretrained(out)
 
 
 def sft_stage(
@@ -132,8 +154,9 @@ def sft_stage(
         if small is not None:
             start = folder / "start"
             make_small_model(texts, small, template=template, seed=seed, out=start)
-        run_sft(start, texts, settings, template=template, seed=seed, device=device, out=folder)
+        run_sft(start, texts, settings, template=template, seed=seed, device=device, out=folder, kept=kept)
 
+    kept = stages.unfinished("sft", depends)
     return stages.run("sft", depends, make)
 
 
@@ -147,8 +170,9 @@ def run_dpo(
     seed: int,
     device: str,
     out: Path,
+    kept: Path | None = None,
 ) -> tuple[Any, Any]:
-    """Full-parameter DPO from `reference` with TRL's DPOTrainer. rows: prompt, chosen, rejected as plain text.
+    """DPO from `reference` with TRL's DPOTrainer. rows: prompt, chosen, rejected as plain text. kept: as `run_sft`.
 
     Returns the trained model and its tokenizer; the log goes into `out`, the weights are the caller's to keep.
     """
@@ -161,23 +185,48 @@ def run_dpo(
     with tempfile.TemporaryDirectory() as scratch:
         trainer = DPOTrainer(
             model=model,
-            args=DPOConfig(beta=beta, **_common(settings, scratch, seed, device)),
+            args=DPOConfig(beta=beta, **_common(settings, str(kept or scratch), seed, device)),
             train_dataset=Dataset.from_list(list(rows)),
             processing_class=tokenizer,
+            peft_config=_adapters(settings),
         )
-        _train(trainer)
-    _finish(trainer, tokenizer, out, keep=False)
-    return trainer.model.eval(), tokenizer
+        _train(trainer, kept)
+    return _finish(trainer, settings, out).eval(), tokenizer
 
 
-def _train(trainer: Any) -> None:
-    """Train without a word on the terminal; the losses are in the log."""
-    from transformers.trainer_callback import PrinterCallback
+def _adapters(settings: Training) -> Any:
+    """The adapters that are trained, None where the weights themselves are."""
+    if not settings.rank:
+        return None
+    import peft
+
+    return peft.LoraConfig(r=settings.rank, lora_alpha=2 * settings.rank, target_modules="all-linear")
+
+
+def _train(trainer: Any, kept: Path | None) -> None:
+    """Train without a word on the terminal; the losses are in the log. kept: checkpoints of this very training."""
+    from transformers.trainer_callback import PrinterCallback, TrainerCallback
+    from transformers.trainer_utils import get_last_checkpoint
+
+    class KeepNow(TrainerCallback):  # type: ignore[misc]
+        """A checkpoint whenever `KEPT_EVERY` has passed since the last."""
+
+        last = time.monotonic()
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
+            """Ask for one."""
+            if time.monotonic() - self.last > KEPT_EVERY and state.global_step < state.max_steps:
+                control.should_save, self.last = True, time.monotonic()
+            return control
 
     trainer.remove_callback(PrinterCallback)
+    found = None
+    if kept is not None:
+        trainer.add_callback(KeepNow())
+        found = get_last_checkpoint(str(kept)) if kept.is_dir() else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        trainer.train()
+        trainer.train(resume_from_checkpoint=found)
 
 
 def _common(settings: Training, scratch: str, seed: int, device: str) -> dict[str, Any]:
@@ -198,18 +247,18 @@ def _common(settings: Training, scratch: str, seed: int, device: str) -> dict[st
         "seed": seed,
         "data_seed": seed,
         "report_to": [],
-        "save_strategy": "no",
+        "save_strategy": "no",  # but when KeepNow asks
+        "save_total_limit": 1,
         "logging_steps": 5,
         "disable_tqdm": True,
         "use_cpu": device == "cpu",
-        "bf16": False,
+        "bf16": settings.autocast,
         "activation_checkpointing": False,
     }
 
 
-def _finish(trainer: Any, tokenizer: Any, out: Path, *, keep: bool) -> None:
+def _finish(trainer: Any, settings: Training, out: Path) -> Any:
+    """The trained model, adapters merged into its weights; its losses go into `out`."""
     losses = [{"step": row["step"], "loss": row["loss"]} for row in trainer.state.log_history if "loss" in row]
     (out / "log.json").write_text(json.dumps(losses))
-    if keep:
-        trainer.model.save_pretrained(out)
-        tokenizer.save_pretrained(out)
+    return trainer.model.merge_and_unload() if settings.rank else trainer.model

@@ -8,7 +8,6 @@ from numpy.typing import ArrayLike, NDArray
 from curation.errors import RepresentationError
 from curation.representation.fisher.base import FISHERS, Given, Probabilities
 from curation.representation.segments import check_offsets, segment_sums, spread_rows
-from curation.settings import FisherKind
 
 _REMEDY = "run `python -m curation features` with a language model, or use --fisher uniform"
 
@@ -18,7 +17,7 @@ def response_probabilities(
     offsets: ArrayLike,
     *,
     logprob: ArrayLike | None,
-    kind: FisherKind,
+    kind: str,
     temperature: float = 1.0,
     n_tokens: ArrayLike | None = None,
 ) -> Probabilities:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from curation.representation.layout import Tokens
 
 Pooling = Literal["last", "mean"]
-_LOGIT_CHUNK = 1 << 26  # bytes of logits normalised at a time, so that a batch's are never copied whole
+# bytes of logits normalised at a time: never a batch's whole; on a CPU so few that they stay in its cache
+_LOGIT_CHUNK = {"cpu": 1 << 22, "cuda": 1 << 26}
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,8 @@ class Reader:
         owners = np.repeat(np.arange(len(counts)), counts)
         places = np.concatenate([np.arange(a, b) for a, b in zip(first, last, strict=True)])
         row, place = self.on_device(owners), self.on_device(places)
-        step = max(1, _LOGIT_CHUNK // (4 * logits.shape[-1]))
+        chunk = _LOGIT_CHUNK["cuda" if self.device.startswith("cuda") else "cpu"]
+        step = max(1, chunk // (4 * logits.shape[-1]))
         for begin in range(0, len(owners), step):
             r, t = row[begin : begin + step], place[begin : begin + step]
             scores = logits[r, t - 1 - offset].float()

@@ -12,7 +12,7 @@ from curation.errors import PoolError
 from curation.pool.messages import plain_messages
 from curation.pool.readers.read import read_pool
 from curation.pool.schema import Pool, PoolFile
-from curation.settings import FisherKind, SpaceSettings
+from curation.settings import SpaceSettings
 
 if TYPE_CHECKING:
     from curation.representation.features_file import FeatureTable
@@ -38,7 +38,7 @@ def prepare(
     features: str | Path | FeatureTable,
     *,
     space: SpaceSettings,
-    fisher: FisherKind = "auto",
+    fisher: str = "auto",
     temperature: float = 1.0,
     per_token: bool = True,
     device: str = "auto",

@@ -21,7 +21,7 @@ from tests.desk.viewing import contents, files_of
 ASK = "decide export import-labels rate settle sign people topup".split()
 OWN_FILES = (  # read, or write files of the operating system's user where they are told to: nothing that others share
     "check features model solve compare bench verify labels backtest dashboard 'experiment tabular' 'experiment contextual' 'experiment imdb' "
-    "'experiment hh'"
+    "'experiment hh' 'experiment answers'"
 )
 
 

@@ -176,7 +176,7 @@ def test_draws_keep_the_mean_in_expectation_and_each_to_within_a_few_labels(spre
     if blended:
         weights = (weights + uniform_design(feasible)) / 2
     pi = weights.numpy() * 24
-    draws, total, means = 400, np.zeros(case.geometry.pairs), []
+    draws, total, means = 200, np.zeros(case.geometry.pairs), []
     for seed in range(draws):
         batch = sample(feasible, weights, seed=seed)
         assert batch.labels == 24

@@ -368,7 +368,7 @@ def use_query(world: World, path: Path) -> None:
             read_pair_list(allowed_path(name), world.pool)
     assert math.isfinite(view.ridge)
     prepared = prepare(
-        world.pool, world.features, space=view.space_settings(), fisher=view.fisher,  # type: ignore[arg-type]
+        world.pool, world.features, space=view.space_settings(), fisher=view.fisher,
         temperature=view.temperature, per_token=view.per_token, device="cpu",
     )  # fmt: skip
     solve(prepared, view.design_settings(len(world.pool.prompts)), overlap=view.overlap, with_baselines=False)

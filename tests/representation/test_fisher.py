@@ -165,7 +165,7 @@ def test_asking_for_log_probabilities_that_are_missing_is_an_error_with_count_an
     logprob = np.full(N, -3.0)
     logprob[7] = np.nan
     with pytest.raises(RepresentationError, match=f"1 of {N} .*--fisher uniform"):
-        response_probabilities(_phi(), OFFSETS, logprob=logprob, kind=kind)  # type: ignore[arg-type]
+        response_probabilities(_phi(), OFFSETS, logprob=logprob, kind=kind)
 
 
 def test_wrong_shapes_negative_weights_and_a_bad_temperature_are_refused() -> None:

@@ -59,13 +59,13 @@ def leading(tmp_path: Path) -> Iterator[None]:
 def test_a_design_is_solved_with_a_kind_that_is_one_file(leading: None) -> None:
     assert FISHERS.names() == ("auto", "reference", "empirical", "leading", "uniform")
     pool = load_pool(demo_pool()).pool
-    prepared = prepare(pool, FEATURES, space=DEFAULT_SPACE, fisher="leading")  # type: ignore[arg-type]
+    prepared = prepare(pool, FEATURES, space=DEFAULT_SPACE, fisher="leading")
     direct = np.concatenate([0.5 ** np.arange(k) / (0.5 ** np.arange(k)).sum() for k in np.diff(pool.offsets())])
     np.testing.assert_allclose(prepared.probabilities.p, direct)
     np.testing.assert_allclose(
         prepared.fisher, fisher_matrix(prepared.phi, pool.offsets(), direct, pool.prompt_weights())
     )
-    settings = DesignSettings(budget=12, fisher="leading")  # type: ignore[arg-type]
+    settings = DesignSettings(budget=12, fisher="leading")
     solved = solve(prepared, settings, with_baselines=False)
     assert report(solved).fisher == "leading"
     plain = prepare(pool, FEATURES, space=DEFAULT_SPACE, fisher="uniform")

@@ -133,6 +133,7 @@ def line(name: str, option: str, out: Path, place: Path) -> list[str]:
         "experiment contextual": ["--seeds", "2"],
         "experiment imdb": ["--scale", "test"],
         "experiment hh": ["--pool", pool, "--scale", "test"],
+        "experiment answers": ["--pool", pool, "--model", str(place / "no model")],
     }
     return [*name.split(), *lines[name], f"--{option.replace('_', '-')}", str(out)]
 

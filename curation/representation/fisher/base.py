@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from curation.errors import RepresentationError
 from curation.registry import Registry
-from curation.settings import FisherKind
 
 if TYPE_CHECKING:  # options ask for names only
     import numpy as np
@@ -46,7 +45,7 @@ class Probabilities:
     """Probability of each candidate of its prompt, and how it was come by."""
 
     p: NDArray[np.float64]  # (N,), sums to 1 in each prompt
-    kind: FisherKind  # the kind used, never "auto"
+    kind: str  # the kind used, never "auto"
     reason: str  # one sentence for people
     fit_r2: float | None  # share of the log-probabilities' variance that theta_0 explains on prompts left out of a fit
     effective: NDArray[np.float64]  # (P,) exp of the entropy: the effective number of candidates
@@ -81,7 +80,7 @@ class Kind:
     every response. tempered: whether temperature and tokens count. chooses: it only asks the other kinds.
     """
 
-    name: FisherKind
+    name: str
     rank: int
     probabilities: Callable[[Given], Probabilities]
     unasked: Callable[[Given, str], Probabilities | str] | None = None
@@ -93,7 +92,7 @@ class Kind:
 FISHERS: Registry[Kind] = Registry("curation.representation.fisher", "Fisher kind", RepresentationError)
 
 
-def softmaxed(kind: FisherKind, given: Given, logits: NDArray[np.float64], how: str) -> Probabilities:
+def softmaxed(kind: str, given: Given, logits: NDArray[np.float64], how: str) -> Probabilities:
     """Probabilities of logits (N,) within prompts. how: they were come by, a clause."""
     import numpy as np
 
