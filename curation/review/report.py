@@ -183,11 +183,9 @@ def _asked(manifest: Mapping[str, Any]) -> str:
     rows: list[tuple[str, object]] = [("Pool", f"{manifest['pool']['name']}: {sizes}")]
     for each in SETTINGS:
         held = design if hasattr(design, each.name) else space
-        value = getattr(held, each.name)
         if each.name != "device":
-            rows.append(
-                (each.label or each.name.replace("_", " ").capitalize(), "none" if value in (None, ()) else value)
-            )
+            title = each.label or each.name.replace("_", " ").capitalize()
+            rows.append((title.split(" (0: ")[0], _value(getattr(held, each.name))))
     rows.append(("Pairs pinned", f"{len(manifest['pinned']):,}"))
     rows.append(("Pairs excluded", f"{len(manifest['excluded']):,}"))
     previous = manifest.get("previous")
@@ -198,6 +196,17 @@ def _asked(manifest: Mapping[str, Any]) -> str:
         )
     )
     return _table(rows)  # fmt: skip
+
+
+def _value(value: object) -> object:
+    """A setting as people write it."""
+    if value is None or value == ():
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return "; ".join(str(each) for each in value)
+    return f"{value:g}" if isinstance(value, float) else value
 
 
 def sample_of(batch_id: str, approved: Sequence[Record], count: int = SAMPLES) -> list[Record]:
