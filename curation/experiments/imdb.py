@@ -70,9 +70,9 @@ class ImdbSettings:
 def real_settings(data: str, model: str) -> ImdbSettings:
     """An hour or two on a CPU with a model of a hundred million weights: adapters, response selection, three beta."""
     return ImdbSettings(
-        data=data, model=model, classifier="", prompts=120, eval_prompts=60, eval_samples=4, new_tokens=24,
+        data=data, model=model, classifier="", prompts=80, eval_prompts=40, eval_samples=3, new_tokens=24,
         betas=(0.05, 0.2, 1.0), seeds=(0, 1), prompt_rules=(), response_rules=("trace", "farthest", "uniform"),
-        uniform_labels=(0.5, 2.0), sft_texts=480,
+        uniform_labels=(2.0,), sft_texts=320,
         sft=Training(1, 2e-4, 16, max_tokens=64, rank=16, autocast=True),
         dpo=Training(3, 2e-4, 12, max_tokens=64, rank=16, autocast=True),
     )  # fmt: skip

@@ -199,7 +199,7 @@ def test_reviews_run_on_a_model_at_hand_from_the_command_line(
     told = json.loads(captured.out)
     assert "on this machine, which reads" in captured.err
     assert {(p["rule"], p["share"]) for p in told["points"]} == {
-        ("trace", 1.0), ("0.2.0", 1.0), ("uniform", 1.0), ("uniform", 0.5), ("uniform", 2.0)
+        ("trace", 1.0), ("0.2.0", 1.0), ("uniform", 1.0), ("uniform", 2.0)
     }  # fmt: skip
     assert set(told["multiples"]["labels"]) == {"trace", "0.2.0", "uniform"}
     assert all(p["tokens"] > 0 and "length_free" in p for p in told["points"])
