@@ -14,10 +14,15 @@ from pages._shared import open_pool
 from pages._widgets import chart, escaped
 
 
+def results() -> list[dict[str, Any]]:
+    """This pool's own result, where it has one, and the bundled ones."""
+    own = read_result(place(open_pool().pool.name))
+    return [*([{**own, "own": True}] if own is not None and "table" in own else []), *bundled()]
+
+
 def section() -> None:
     """Bundled results and this pool's own, each with its verdict first."""
-    own = read_result(place(open_pool().pool.name))
-    found = [*([{**own, "own": True}] if own is not None and "table" in own else []), *bundled()]
+    found = results()
     st.header("A real model, trained on bought labels")
     if not found:
         st.info(

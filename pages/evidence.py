@@ -10,6 +10,7 @@ from curation.insight.luck import Draws, repeated_draws
 from curation.run.results import Solved
 from pages._backtest import section as backtest_section
 from pages._backtest import stored
+from pages._bought import results as bought_results
 from pages._bought import section as bought_section
 from pages._learnt import section as learnt_section
 from pages._policy import section as policy_section
@@ -65,7 +66,7 @@ def assumptions() -> None:
 # What a page opens with is a result: a part that has none yet, only the button that makes it, stands after those.
 SECTIONS: list[tuple[Callable[[], bool], Callable[[], None]]] = [
     (lambda: stored() is not None, backtest_section),
-    (lambda: True, bought_section),
+    (lambda: bool(bought_results()), bought_section),
     (lambda: True, learnt_section),
     (lambda: True, luck_section),
     (synthetic_stored, synthetic_section),
