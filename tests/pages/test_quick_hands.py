@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
+
 from tests.desk.dashboards import playwright, visit
 from tests.desk.waiting import reads, settle, until
 
 
+@pytest.mark.slow
 def test_quick_clicks_and_key_presses_are_all_counted(browser: Any, address: str) -> None:
     context, page, _ = visit(browser, address, "design", "budget=40", 1280)
     try:
