@@ -8,6 +8,7 @@ solves something that somebody waits for (`held`), no step begins. Nothing here 
 
 from __future__ import annotations
 
+import atexit
 import threading
 import time
 from collections import OrderedDict
@@ -57,6 +58,8 @@ class Background:
         self._thread: threading.Thread | None = None
         self._holding = 0
         self._free = threading.Condition(self._lock)
+        self._ended = False
+        atexit.register(self.end)  # a thread inside torch would abort the process as it ends
 
     def wish(self, key: Hashable, steps: Callable[[], Iterator[object]], *, doing: str) -> Work:
         """The work of that key, begun by and by unless it is done. doing: what it is, for the sentence of an error."""
@@ -88,8 +91,16 @@ class Background:
     def wait(self) -> None:
         """Until nobody waits for anything else: for steps that take long."""
         with self._free:
-            while self._holding:
+            while self._holding and not self._ended:
                 self._free.wait()
+
+    def end(self) -> None:
+        """Begin nothing more, and wait for the step that is going on."""
+        with self._free:
+            self._ended, thread = True, self._thread
+            self._free.notify_all()
+        if thread is not None:
+            thread.join()
 
     def _next(self) -> tuple[Work | None, float]:
         """The work to go on with, or None and the seconds until there may be some (below 0: there is none)."""
@@ -107,7 +118,7 @@ class Background:
             self.wait()
             with self._lock:
                 work, seconds = self._next()
-                if work is None and seconds < 0:
+                if self._ended or (work is None and seconds < 0):
                     self._thread = None
                     return
             if work is None:

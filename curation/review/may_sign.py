@@ -19,14 +19,14 @@ def hindrance(batch: BatchFolder, store: Store, who: str, checks: Sequence[Check
         store.require(who, "approver")
     except StoreError as error:
         return str(error)
-    open_ones = [check for check in checks if check.required and not check.holds]
-    if open_ones:
-        told = "; ".join(f"{check.name.lower()} ({check.shown})" for check in open_ones)
-        return f"Not ready to be signed. What is needed: {told}."
     stored = next((one for one in store.batches() if one.batch_id == batch.batch_id), None)
     if stored is not None and look(stored.created_by) == look(who) and os.environ.get(SELF_SIGN, "") != "1":
         return (
             f"{who} proposed this batch, and who proposes does not sign: a second person opens this page and signs. "
             "(One person does both where the dashboard was started with CURATION_SELF_SIGN=1.)"
         )
+    open_ones = [check for check in checks if check.required and not check.holds]
+    if open_ones:
+        told = "; ".join(f"{check.name.lower()} ({check.shown})" for check in open_ones)
+        return f"Not ready to be signed. What is needed: {told}."
     return None

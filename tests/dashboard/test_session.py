@@ -180,7 +180,7 @@ def test_the_first_budget_follows_the_pool():
 def record(key, cost, text="alpha", stratum="s"):
     return {
         "pair_id": key, "prompt_id": key, "prompt": text, "stratum": stratum, "response_a": "one", "response_b": "two",
-        "generator_a": "g", "generator_b": "h", "drop_cost": cost, "score": 1.0, "feature_distance": 1.0,
+        "generator_a": "g", "generator_b": "h", "drop_cost": cost, "score": 1.0, "feature_distance": 1.0, "left": "a",
     }  # fmt: skip
 
 

@@ -23,12 +23,12 @@ from tests.desk.viewing import contents
 
 
 def words_of(page: Any) -> str:
-    """Everything a page shows, but for the trail's table of acts."""
+    """Everything a page shows, but for the trail's table of acts and the lists of all pairs."""
     shown = [
         str(part.value) for kind in ("markdown", "caption", "text", "info", "metric") for part in getattr(page, kind)
     ]
     frames = [part.value for part in page.dataframe]
-    shown += [frame.to_csv() for frame in frames if "hash" not in frame.columns]
+    shown += [frame.to_csv() for frame in frames if not {"hash", "pair_id", "pair"} & set(frame.columns)]
     return "\n".join([*shown, *(part.label for part in page.expander)])
 
 

@@ -24,7 +24,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {**told, "LOGNAME": "ana"}.items():
             patch.setenv(name, value)
-        patch.delenv("DATABASE_URL", raising=False)
+        for name in ("DATABASE_URL", "CURATION_SELF_SIGN"):
+            patch.delenv(name, raising=False)
         yield folder
 
 
@@ -94,7 +95,7 @@ def approve_all() -> tuple[Store, Any]:
 def test_sign_off_says_why_not_signs_with_a_report_and_starts_the_next_batch(home: Path, monkeypatch: Any) -> None:
     store, batch = approve_all()
     page = opened("signoff")
-    assert "ana proposed this batch" in words(page)
+    assert "ana proposed this batch" in words(page), words(page)
     assert page.button(key="sign").disabled
     assert "12 by one act on everything a filter showed" in words(page)
     assert "Hours of annotators" in [metric.label for metric in page.metric]

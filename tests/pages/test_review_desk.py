@@ -68,6 +68,7 @@ def test_filters_order_and_blind_mode_outlast_other_pages_and_reloads(store: Sto
 
 def test_known_outcomes_are_marked_counted_and_filtered(store: Store) -> None:
     page = opened("review")
+    page.button(key="keep_batch").click().run()
     (stored,) = store.batches()
     batch, pool = read_batch(stored.folder), read_pool(demo_pool()).pool
     known = {named_pair(pool, pair) for pair, _ in foregone_pairs(pool)}
@@ -99,6 +100,7 @@ def test_pairs_that_need_nobody_are_excluded_on_the_pool_page_and_taken_back(sto
 
 def test_a_second_press_of_ones_own_key_is_nobodys_conflict(store: Store) -> None:
     page = opened("review")
+    page.button(key="keep_batch").click().run()
     (stored,) = store.batches()
     key = in_view(page)
     page.button(key="approve").click()

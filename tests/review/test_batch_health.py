@@ -54,7 +54,7 @@ def test_the_planted_fault_is_found_among_approved_pairs_only(spoiled: Any) -> N
     batch, _ = spoiled
     every = [record["pair_id"] for record in batch.records]
     found = batch_warnings(batch, every)
-    assert [f.key for f in found] == ["empty"]
+    assert [f.key for f in found] == ["empty", "foregone"]
     assert {example[0] for example in found[0].examples} == {f"p{x:02d}" for x in range(6)}
     clean = [r["pair_id"] for r in batch.records if r["prompt_id"] >= "p06"]
     assert batch_warnings(batch, clean) == []
@@ -68,7 +68,7 @@ def test_a_finding_must_be_taken_before_the_batch_is_signed_and_stands_in_the_si
     with pytest.raises(SignatureError, match="--acknowledge empty"):
         sign_batch(batch.path, who="cat", acknowledged=["refusals"], store=store)
     assert any(not c.holds and c.required for c in checklist(batch, store))
-    made = sign_batch(batch.path, who="cat", acknowledged=["empty"], store=store)
+    made = sign_batch(batch.path, who="cat", acknowledged=["empty", "foregone"], store=store)
     assert any("empty" in check["figure"] and check["holds"] for check in made["checklist"])
     assert verify_batch(batch.path, store=store).holds
 

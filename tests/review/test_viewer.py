@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from curation.batch.folder import read_batch
+from curation.dashboard.exclusions import exclude_more
 from curation.dashboard.jobs import cancel_job, start_features_job, start_job
 from curation.dashboard.places import save_upload
 from curation.errors import StoreError
@@ -22,6 +23,7 @@ from curation.exchange.second_rater import rate
 from curation.exchange.send import export_batch, export_signed, export_trl
 from curation.experiments.judge import EndpointJudge
 from curation.review.again import design_again, plan_pilot
+from curation.review.desk import keep_desk
 from curation.review.register import decide_from_file, record_batch, save_for_review
 from curation.review.settling import settle
 from curation.review.signoff import sign_batch
@@ -63,6 +65,8 @@ CALLS: dict[str, Callable[[Any], Any]] = {
         POOL, "kept", settings={}, figures={}, replace=True, who=d.who
     ),
     "delete_scenario": lambda d: d.store.delete_scenario(POOL, "kept", who=d.who),
+    "keep_desk": lambda d: keep_desk(d.store, d.batch.batch_id, {"blind": True}, who=d.who),
+    "exclude_more": lambda d: exclude_more(d.pool, "", [], who=d.who, store=d.store),
     "save_view": lambda d: d.store.save_view("mine", {"filter_words": "x"}, who=d.who),
     "delete_view": lambda d: d.store.delete_view("mine", who=d.who),
     "record_labels": lambda d: d.store.record_labels(
@@ -119,7 +123,7 @@ def test_no_call_lets_a_viewer_or_a_stranger_change_anything(ready: Any, who: st
 
 READS = (
     "batches binding check_log close comments decided decisions decisions_after events exports history imports "
-    "keep_head labels log_report may people require scenarios settlements standing views"
+    "keep_head labels log_report may people require scenarios settlements standing tallies views"
 ).split()
 
 
@@ -143,6 +147,9 @@ SERVICE_READS = {
     "curation.review.again.labelled_batches", "curation.review.again.lesson", "curation.review.earlier.earlier_batches",
     "curation.exchange.receive.label_report", "curation.review.checklist.checklist", "curation.review.register.check_recorded",
     "curation.review.register.seeds_of", "curation.review.signoff.verify_batch", "curation.exchange.second_rater.estimate",
+    "curation.review.again.design_meanwhile", "curation.review.desk.kept_desk", "curation.review.desk.named_views",
+    "curation.review.may_sign.hindrance", "curation.review.outline.outline", "curation.review.outline.pace_of",
+    "curation.review.overview.batch_states",
 }  # fmt: skip
 
 

@@ -260,7 +260,7 @@ def test_choices_of_a_folder_of_plugs_are_looked_for_only_where_they_are_needed(
 
 
 def test_a_number_that_may_be_none_has_0_for_it_on_pages_whatever_its_bounds() -> None:
-    from pages._controls import _held
+    from pages._controls import _widget
 
     asked: list[tuple[Any, ...]] = []
 
@@ -273,8 +273,9 @@ def test_a_number_that_may_be_none_has_0_for_it_on_pages_whatever_its_bounds() -
         most: int | None = setting(None, group="limits", since="9.0.0", help="At most.", least=1, most=9)
 
     (each,) = declared(Settings)
-    assert each.value(_held(each, SimpleNamespace(number_input=number_input), 3)) is None
-    assert asked == [("Most", 0, 9, 3, None)]
+    _widget(each, SimpleNamespace(number_input=number_input), 3)
+    assert each.value(0) is None
+    assert asked == [("Most", 0, 9)]
 
 
 def test_presets_set_what_hgm_sets_otherwise() -> None:
