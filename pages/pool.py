@@ -154,7 +154,8 @@ def exclusions(pool: Pool, report: PoolReport) -> None:
     left = {kind: pairs - out for kind, pairs in kinds.items() if pairs - out}
     if left:
         st.markdown(
-            " and ".join(f"**{len(pairs):,} pairs {kind}**" for kind, pairs in left.items()) + " are open to the design."
+            " and ".join(f"**{len(pairs):,} pairs {kind}**" for kind, pairs in left.items())
+            + " are open to the design."
         )
     with st.container(horizontal=True):
         for kind, pairs in left.items():
