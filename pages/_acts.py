@@ -198,9 +198,20 @@ def show_batch(batch_id: str, pair: str | None) -> None:
     set_page_state("pair", pair)
 
 
+def own_last(decisions: dict[str, Decision]) -> int:
+    """The newest entry of this person's among those that hold, 0 without one."""
+    me = reviewer()
+    return max((made.id for made in decisions.values() if made.who == me), default=0)
+
+
 @acting
-def undo(batch: BatchFolder) -> None:
-    """Take back this person's last action; where a replacement made this batch, go back to the one before."""
+def undo(batch: BatchFolder, seen: int) -> None:
+    """Take back this person's last action; where a replacement made this batch, go back to the one before.
+
+    seen: `own_last` as the page showed it. A key that a slow page delivers twice takes back one action, not two.
+    """
+    if own_last(live_decisions(batch.batch_id)) != seen:
+        return
     try:
         back, place = review_store().undo_action(batch.batch_id, who=reviewer()), batch.batch_id
         if not back:

@@ -13,7 +13,7 @@ from curation.review.queue import QueueTable, decision_words, next_pair
 from curation.review.store.decisions import Decision
 from curation.review.why import why_a_person
 from pages import _review_state as keys
-from pages._acts import act_on_shown, known_button, own_earlier, replace_button, top_up_button, undo
+from pages._acts import act_on_shown, known_button, own_earlier, own_last, replace_button, top_up_button, undo
 from pages._answers import answers, mode_buttons
 from pages._batches import batch_at, kept, live_decisions
 from pages._comments import comments
@@ -82,7 +82,7 @@ def queue_column(batch: BatchFolder, every: QueueTable) -> Desk:
         "Undo my last action",
         key="undo",
         on_click=undo,
-        args=(batch,),
+        args=(batch, own_last(decisions)),
         icon=":material/undo:",
         shortcut="u",
         width="stretch",

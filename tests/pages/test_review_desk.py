@@ -116,6 +116,19 @@ def test_a_second_press_of_ones_own_key_is_nobodys_conflict(store: Store) -> Non
     assert store.decisions(stored.batch_id)[key].decision == "reject"
 
 
+def test_an_undo_that_is_delivered_twice_takes_back_one_action(store: Store) -> None:
+    page = opened("review")
+    (stored,) = store.batches()
+    for _ in range(2):
+        page.button(key="approve").click().run()
+    page.button(key="undo").click()
+    store.undo_action(stored.batch_id, who=store_person(page))  # the same press, once already
+    page.run()
+    assert sorted(made.decision for made in store.decisions(stored.batch_id).values()) == ["approve", "clear"]
+    page.button(key="undo").click().run()
+    assert {made.decision for made in store.decisions(stored.batch_id).values()} == {"clear"}
+
+
 def in_view(page: AppTest) -> str:
     """The pair whose figures are shown."""
     found = re.search(r"pair ([0-9a-f]{16}), ", words(page))
