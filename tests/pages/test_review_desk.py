@@ -118,6 +118,7 @@ def test_a_second_press_of_ones_own_key_is_nobodys_conflict(store: Store) -> Non
 
 def test_an_undo_that_is_delivered_twice_takes_back_one_action(store: Store) -> None:
     page = opened("review")
+    page.button(key="keep_batch").click().run()
     (stored,) = store.batches()
     for _ in range(2):
         page.button(key="approve").click().run()
