@@ -10,4 +10,5 @@ STYLE = """<style>
 [data-testid="stText"], [data-testid="stMarkdownContainer"] > p, [data-testid="stAlert"] { max-width: 75rem; }
 [class*="st-key-take_"] { margin-top: -1rem; }
 [class*="st-key-take_"] button { min-height: 1.5rem; padding: 0; opacity: 0.82; }
+[data-testid="stBaseButton-primary"]:not(:disabled) { background-color: #1F5FA8; border-color: #1F5FA8; color: #FFFFFF; }
 </style>"""
