@@ -161,7 +161,7 @@ def ended(process: subprocess.Popen[Any]) -> None:
 
 def keep_batch(page: Any) -> None:
     """Keep the batch in view, where it was only looked at so far."""
-    button = page.locator(".st-key-keep_batch button")
+    button = page.locator(".st-key-keep_batch button:visible").first
     if button.count():
         button.click()
         settle(page)

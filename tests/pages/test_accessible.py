@@ -109,12 +109,12 @@ def test_a_charts_buttons_cover_no_legend_and_its_numbers_come_as_a_file(browser
 
 
 def test_the_menu_changes_the_theme_at_once(browser, address):
-    context, page, _ = visit(browser, address, "pool", "", 1440)
+    context, page, _ = visit(browser, address, "design", "", 1440)
     try:
         page.get_by_test_id("stMainMenu").click()
         page.get_by_text(re.compile("^Dark$", re.I)).first.click()
         ground = "getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
         until(lambda: page.evaluate(ground), "rgb(18, 22, 28)")
-        reads(page, "prompts with")
+        reads(page, "in the criterion")
     finally:
         context.close()
