@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.experiments.training import PolicyError
+from curation.experiments.training import PolicyError, hushed
 from curation.experiments.upper import Halves, Read
 
 Array = NDArray[np.float64]
@@ -52,8 +51,7 @@ def train(
 
     if not pairs:
         raise PolicyError("no pair was labelled with a winner, so there is nothing to train on.")
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # of transformers, at peft's call
+    with torch.random.fork_rng(devices=[]), hushed():
         torch.manual_seed(seed)
         model = peft.get_peft_model(
             copy.deepcopy(halves.upper),

@@ -7,7 +7,8 @@ import logging
 import tempfile
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,14 @@ from curation.representation.reference import FitSettings, fit_tokenizer
 
 KEPT_EVERY = 60.0  # seconds between two checkpoints of a training
 PLAIN = "{% for m in messages %}{{ m['content'] }}{% endfor %}"  # prompt and continuation as one text
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Without the warnings of transformers, trl and peft of what will change in their next versions."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
 
 
 class PolicyError(CurationError):
@@ -121,7 +130,7 @@ def run_sft(
     from trl import SFTConfig, SFTTrainer  # type: ignore[attr-defined]
 
     model, tokenizer = load_model(base, device=device, template=template)
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, hushed():
         trainer = SFTTrainer(
             model=model,
             args=SFTConfig(**_common(settings, str(kept or scratch), seed, device)),
@@ -182,7 +191,7 @@ def run_dpo(
     if not rows:
         raise PolicyError("no pair was labelled with a winner, so there is nothing to train on.")
     model, tokenizer = load_model(reference, device=device, template=template)
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, hushed():
         trainer = DPOTrainer(
             model=model,
             args=DPOConfig(beta=beta, **_common(settings, str(kept or scratch), seed, device)),
@@ -224,9 +233,7 @@ def _train(trainer: Any, kept: Path | None) -> None:
     if kept is not None:
         trainer.add_callback(KeepNow())
         found = get_last_checkpoint(str(kept)) if kept.is_dir() else None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        trainer.train(resume_from_checkpoint=found)
+    trainer.train(resume_from_checkpoint=found)
 
 
 def _common(settings: Training, scratch: str, seed: int, device: str) -> dict[str, Any]:
