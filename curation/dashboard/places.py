@@ -37,6 +37,7 @@ DEMO = "demo"
 
 
 DATA = app_folder() / "data"
+BUNDLED = ("demo.", "evidence.")  # begin the names of what lies in it
 
 
 def _plain(text: str) -> bool:
@@ -90,7 +91,7 @@ def list_pools() -> list[Path]:
     return [
         p
         for p in dict.fromkeys(found)
-        if ".features." not in p.name and _plain(str(p)) and not (p.name.startswith("demo.") and p.parent == DATA)
+        if ".features." not in p.name and _plain(str(p)) and not (p.name.startswith(BUNDLED) and p.parent == DATA)
     ]
 
 
