@@ -122,4 +122,6 @@ def test_the_model_answers_and_its_features_are_those_of_a_plain_pass(tmp_path: 
         by_hand = sum(float(logs[t - 1, whole[t]]) for t in range(start, len(whole)))
         assert read.n_tokens[k] == len(whole) - start
         assert abs(read.reference_logprob[k] - by_hand) < 1e-4 * max(1.0, abs(by_hand))
-        np.testing.assert_allclose(read.matrix[k], found.hidden_states[-1][0, start:].mean(0).numpy(), atol=1e-3, rtol=1e-4)
+        np.testing.assert_allclose(
+            read.matrix[k], found.hidden_states[-1][0, start:].mean(0).numpy(), atol=1e-3, rtol=1e-4
+        )
