@@ -112,7 +112,7 @@ def _draw(solved: Solved, works: tuple[Work, Work]) -> None:
     bound = solved.design.certificate.lower_bound
     left, right = st.columns([1.15, 1])
     with left:
-        st.subheader("Design against simple rules")
+        st.header("Design against simple rules")
         chart(against_rules(solved.realised, bound, list(found.values())), key="rules")
         skipped = [f"{RULES[name].title}: {rule.note}." for name, rule in found.items() if rule.realised is None]
         st.caption(
@@ -125,7 +125,7 @@ def _draw(solved: Solved, works: tuple[Work, Work]) -> None:
         elif waited:
             st.caption(f":material/hourglass_top: Still to come: {', '.join(waited)}.")
     with right:
-        st.subheader("Budget frontier")
+        st.header("Budget frontier")
         rows: Rows = list(drawn.found)
         unit = solved.settings.cost or "labels"
         if rows:

@@ -1,12 +1,15 @@
-"""What the server tells whom: every answer that nobody may draw it inside a page of theirs, its figures this machine."""
+"""What the server tells whom: every answer that nobody may draw it inside a page of theirs, its figures this machine,
+and the first page by its own address where it lives.
+"""
 
 from __future__ import annotations
 
 from starlette.datastructures import Headers
 from starlette.middleware import Middleware
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pages._navigation import page_files
 from pages._signin import local_refusal
 
 METRICS = "/_stcore/metrics"
@@ -56,4 +59,20 @@ class OwnMetrics:
         await self.app(scope, receive, send)
 
 
-MIDDLEWARE = [Middleware(SafetyHeaders), Middleware(OwnMetrics)]
+class FirstPage:
+    """ASGI middleware that sends whoever asks for the first page by its name to the root, where Streamlit has it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, but one for the first page's name: its answer is the way to the root, query and all."""
+        if scope["type"] == "http" and scope["path"].rstrip("/").rpartition("/")[2] == page_files()[0].address:
+            query = scope.get("query_string", b"").decode("latin-1")
+            root = "../" if scope["path"].endswith("/") else "./"
+            await RedirectResponse(f"{root}?{query}" if query else root)(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+
+MIDDLEWARE = [Middleware(SafetyHeaders), Middleware(OwnMetrics), Middleware(FirstPage)]

@@ -41,7 +41,7 @@ PEOPLE_FORMATS = {
 
 def labels_back(folder: Path, batch: BatchFolder) -> None:
     """Bring labels in, and what they say."""
-    st.subheader("Labels back in")
+    st.header("Labels back in")
     whose = st.text_input(
         "Annotator",
         key="labels_annotator",

@@ -58,7 +58,7 @@ def _say(labelled: Labelled, told: Lesson) -> None:
 
 def panel() -> None:
     """Design page: what labels say and the design that goes on from them, or a pilot where there are none."""
-    st.subheader("What your labels say")
+    st.header("What your labels say")
     found = _told()
     if found is None:
         _pilot()
@@ -88,7 +88,7 @@ def _again(told: Lesson, budget: int) -> BatchFolder:
 
 def next_batch(batch: BatchFolder, *, signed: bool) -> None:
     """Sign-off page: the batch after this one, from its labels, or while they are still out."""
-    st.subheader("The next batch")
+    st.header("The next batch")
     store, settings = review_store(), _settings()
     answers = guarded(lambda: [a for a in in_force(store.labels(batch.batch_id)) if a.outcome != "skip"])
     approved = sum(made.decision == "approve" for made in guarded(lambda: store.decisions(batch.batch_id)).values())

@@ -44,7 +44,7 @@ def scenario_line() -> None:
 
 def scenarios(solved: Solved, found: Headline) -> None:
     """Keep the present settings; what is kept, side by side."""
-    st.subheader("Scenarios")
+    st.header("Scenarios")
     name_column, save_column = st.columns([3, 1], vertical_alignment="bottom")
     name_column.text_input("Keep these settings as", placeholder="e.g. heavy ridge, 300 labels", key=NAME)
     save_column.button(

@@ -28,7 +28,7 @@ ROWS = 500  # of the list of pairs
 def what_is_signed(batch: BatchFolder, decisions: dict[str, Decision]) -> Outline:
     """Labels, cost, hours, how pairs were approved, strata, generators, and the list of pairs."""
     told = guarded(lambda: outline(batch, review_store()))
-    st.subheader("What is signed")
+    st.header("What is signed")
     if not told.approved:
         st.caption("Nothing is approved yet, so there is nothing to say of it.")
         return told

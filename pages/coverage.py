@@ -96,19 +96,19 @@ if measured.out_of_reach():
     st.caption(escaped(measured.out_of_reach()))
 left, right = st.columns(2)
 with left:
-    st.subheader("What is still open")
+    st.header("What is still open")
     if measured.batch_share is None:
         st.caption(UNDIVIDED)
     else:
         chart(criterion_share(measured), key="share_chart")
         st.caption(measured.sums())
 with right:
-    st.subheader("Spectra")
+    st.header("Spectra")
     chart(spectrum(measured), key="spectrum_chart")
     st.caption(
         "A flatter spectrum spreads labels over more directions; n labels teach at most n of them, the rest stands at the floor of the axis."
     )
-st.subheader("Do taught and wanted directions agree?")
+st.header("Do taught and wanted directions agree?")
 matrix, words = st.columns([1.5, 1])
 with matrix:
     chart(overlap(measured), key="overlap_chart")
@@ -119,7 +119,7 @@ with words:
         f"teach what matters in the order in which it matters. Mean squared overlap on the diagonal: **{diagonal:.2f}**; "
         f"directions picked blindly would give {1 / len(measured.mu):.2f}."
     )
-st.subheader("What a direction means")
+st.header("What a direction means")
 st.caption(
     f"The pairs of {open_pool().pool.name} that speak loudest for direction {k + 1}, those of this batch first; of the others, "
     "what stands on the left of each is on the same side of the direction."

@@ -9,6 +9,7 @@ from curation.charts.design import allocation, convergence
 from curation.design.result import Step
 from curation.run.headline import Headline
 from curation.run.results import Solved
+from pages._bars import bars
 from pages._beside import beside, headline_of
 from pages._design_controls import controls, near
 from pages._guidelines import guidelines_panel
@@ -62,8 +63,10 @@ def figures(solved: Solved, found: Headline) -> None:
     columns[1].metric(
         "Of the attainable",
         f"{found.attained:.1%}",
-        help="Of what the best possible design takes off the criterion of no labels at all, the part this batch takes. "
-        "Over 100 % is possible when the spread gives prompts fractions of a label, which whole labels need not keep.",
+        delta=f"uniform labels {found.uniform:.1%}", delta_color="off", delta_arrow="off",
+        help="Of what the best possible design takes off the criterion of no labels at all, the part this batch takes, "
+        "and the part that as many uniform labels take. The best possible design may give a pair a fraction of a label: "
+        "few whole labels stay behind it under a light ridge, and may pass it where the spread gives prompts fractions.",
     )
     columns[2].metric(
         "Weakest direction",
@@ -143,12 +146,12 @@ def outcomes(solved: Solved) -> None:
     )
 
 
-def strata(found: Headline) -> None:
+def strata(found: Headline, solved: Solved) -> None:
     """Where the labels go."""
     if not found.strata:
         return
-    st.subheader("Labels per stratum")
-    chart(allocation(found.strata), key="strata")
+    st.header("Labels per stratum")
+    bars(allocation(found.strata), solved, ["stratum"], "of stratum", key="strata")
     st.caption(
         "Bars: labels of this batch. Marks: what a stratum would get by its share of the prompts. A quota holds a "
         "stratum between two amounts."
@@ -170,7 +173,7 @@ if st.button("Review these pairs", type="primary", icon=":material/fact_check:",
     set_page_state("batch", None)
     st.switch_page("pages/review.py")
 beside(solved, near())
-strata(found)
+strata(found, solved)
 scenarios(solved, found)
 learnt_panel()
 guidelines_panel(solved)

@@ -6,7 +6,7 @@ import numpy as np
 import streamlit as st
 
 from curation.batch.records import reference_effective
-from curation.charts.features import effective, efficiencies, explained, norms
+from curation.charts.features import effective, explained, gains, norms
 from curation.dashboard.jobs import Job, latest_job, start_features_job
 from curation.dashboard.places import list_features, save_upload
 from curation.health.checkup import design_sensitivity, feature_health
@@ -164,7 +164,7 @@ def figures() -> None:
         st.warning(escaped(note), icon=":material/info:")
     left, right = st.columns(2)
     with left:
-        st.subheader("Explained variance")
+        st.header("Explained variance")
         chart(explained(space.explained_variance_ratio), key="explained")
         st.caption(
             "Of the responses"
@@ -175,13 +175,13 @@ def figures() -> None:
             )
         )
     with right:
-        st.subheader("Norms")
+        st.header("Norms")
         chart(
             norms(np.linalg.norm(table.matrix.astype(np.float64), axis=1), np.linalg.norm(prepared.phi, axis=1)),
             key="norms",
         )
         st.caption("A long tail in the design's space means a few odd responses would draw many labels.")
-    st.subheader("Reference policy")
+    st.header("Reference policy")
     policies = {f"Fisher's policy ({p.kind})": p.effective}
     measured = reference_effective(prepared)
     if measured is not None:
@@ -227,7 +227,7 @@ def _sensitivity(
 
 def health() -> None:
     """Findings about the features and the present design, and what the design hangs on."""
-    st.subheader("Would waste labels")
+    st.header("Would waste labels")
     solved = solved_view()
     pinned, excluded = guarded(lambda: constraints(current_view(), open_pool().pool))
     key = (solved_key(solved),)
@@ -238,7 +238,7 @@ def health() -> None:
     st.caption(
         f"Of the design as set now: {solved.settings.budget:g} labels. The texts' own findings are on the Pool page."
     )
-    st.subheader("What the design hangs on")
+    st.header("What the design hangs on")
     st.caption(
         "Nobody can check ridge, dimensions and Fisher matrix on unlabelled texts. This solves the design under other choices of "
         "each and values every design under every criterion."
@@ -247,7 +247,7 @@ def health() -> None:
         st.session_state["sensitivity"] = key
     if st.session_state.get("sensitivity") == key:
         measured = guarded(lambda: _sensitivity(key, solved, pinned, excluded))
-        chart(efficiencies(measured.names, measured.efficiency), key="sensitivity_chart")
+        chart(gains(measured.names, measured.gained), key="sensitivity_chart")
         st.caption(measured.sentence())
 
 

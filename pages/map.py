@@ -149,7 +149,7 @@ def panel(table: pd.DataFrame, solved: Solved) -> None:
         one_pair(table.iloc[0], solved)
     else:
         chosen = table[table["selected"]]
-        st.subheader(f"{len(table):,} pairs picked, {len(chosen):,} of them in the batch")
+        st.header(f"{len(table):,} pairs picked, {len(chosen):,} of them in the batch")
         if len(chosen):
             review_these(chosen["pair_id"].tolist(), "from the map", key="map_review")
     hold(table)

@@ -106,7 +106,7 @@ if only_looked_at(batch):
     st.page_link("pages/review.py", label="Review pairs", icon=":material/arrow_forward:")
     st.stop()
 told = what_is_signed(batch, decisions)
-st.subheader("Checklist")
+st.header("Checklist")
 approved = [key for key, word in words.items() if word == "approve"]
 warnings = guarded(lambda: batch_warnings(batch, approved))
 if approved:
@@ -128,12 +128,12 @@ st.caption(
     "worth less than the plan."
 )
 report_download(folder, batch, told, checks, taken, verdict)
-st.subheader("Signature")
+st.header("Signature")
 if verdict is not None:
     show_state(verdict, batch.batch_id)
 if verdict is None or verdict.void:
     sign_panel(folder, batch, told, checks, taken)
-st.subheader("Export the approved pairs")
+st.header("Export the approved pairs")
 signed = verdict is not None and verdict.batch_holds
 left, middle, asked, right = st.columns([1, 1.3, 1.5, 1], vertical_alignment="bottom")
 tools = {tool.title: tool for tool in TOOLS}
@@ -200,7 +200,7 @@ if done and done[0] == batch.batch_id:
         )
 labels_back(folder, batch)
 next_batch(batch, signed=signed)
-st.subheader("Trail")
+st.header("Trail")
 trail = guarded(lambda: store.events(batch.batch_id))
 if trail:
     frame = pd.DataFrame(

@@ -28,6 +28,7 @@ from curation.insight.concentration import (
     share_by,
 )
 from curation.run.results import Solved
+from pages._bars import bars
 from pages._shared import header, solved_key, solved_view
 from pages._store import guarded
 from pages._widgets import chart, escaped
@@ -77,36 +78,38 @@ def _sheet(key: str, _solved: Solved) -> Sheet:
     )
 
 
-def generators(sheet: Sheet) -> None:
+def generators(sheet: Sheet, solved: Solved) -> None:
     """Who is compared, and with whom."""
     if not [name for name in sheet.generators["key"] if name != "(unknown)"]:
         st.info("This pool names no generators, so weights cannot be shown by generator.", icon=":material/info:")
         return
     left, right = st.columns(2)
     with left:
-        st.subheader("By generator")
-        chart(shares(sheet.generators, "generator"), key="generators")
+        st.header("By generator")
+        bars(
+            shares(sheet.generators, "generator"), solved, ["generator_a", "generator_b"], "with generator", key="generators"
+        )
         st.caption(
             f"Each pair counts half for either side. One generator above {TIMES:g} times its share: look at its answers."
         )
     with right:
-        st.subheader("Who is compared with whom")
+        st.header("Who is compared with whom")
         chart(generator_pairs(sheet.matrix), key="matrix")
         st.caption("Share of the labels on each pair of generators; blank where no pair has weight.")
 
 
 def by_length(sheet: Sheet, solved: Solved) -> None:
     """Length and distance."""
-    st.subheader("Against length and distance")
+    st.header("Against length and distance")
     st.caption(solved.length.sentence())
     columns = (
-        ("length_difference", "Length difference (characters)"),
-        ("distance", "Feature distance |z| (mean squared response norm 1)"),
+        ("length_difference", "Length difference (characters)", "with a length difference of"),
+        ("distance", "Feature distance |z| (mean squared response norm 1)", "at a distance of"),
     )
-    for place, (name, title) in zip(st.columns(2), columns, strict=True):
+    for place, (name, title, what) in zip(st.columns(2), columns, strict=True):
         with place:
             drawn = against(sheet.support[name].to_numpy(), sheet.inclusion, sheet.background[name].to_numpy(), title)
-            chart(drawn, key=name)
+            bars(drawn, solved, [name], what, key=name)
     st.caption(
         "Grey: all pairs of the pool (a sample where it is large). Blue: pairs with weight, by their inclusion: the "
         "labels that a pair is expected to get."
@@ -117,7 +120,7 @@ def by_probability(sheet: Sheet) -> None:
     """The reference's own view."""
     known = np.isfinite(sheet.support["probability"].to_numpy())
     if known.any():
-        st.subheader("Against the reference's probability")
+        st.header("Against the reference's probability")
         drawn = against(
             sheet.support["probability"].to_numpy()[known],
             sheet.inclusion[known],
@@ -133,18 +136,18 @@ def by_probability(sheet: Sheet) -> None:
         )
 
 
-def places(sheet: Sheet, spread: str) -> None:
+def places(sheet: Sheet, spread: str, solved: Solved) -> None:
     """By stratum and by prompt, where these differ at all."""
     left, right = st.columns(2)
     with left:
-        st.subheader("By stratum")
+        st.header("By stratum")
         if len(sheet.strata) > 1:
-            chart(shares(sheet.strata, "stratum"), key="strata")
+            bars(shares(sheet.strata, "stratum"), solved, ["stratum"], "of stratum", key="strata")
             st.caption("A stratum far above its share of the pool draws labels from the others.")
         else:
             st.info("This pool names no strata (or one only), so there is nothing to compare.", icon=":material/info:")
     with right:
-        st.subheader("By prompt")
+        st.header("By prompt")
         if alike(sheet.prompts):
             st.caption(f"Spread {spread}: every prompt is expected to get {sheet.prompts.mean():.2g} labels.")
         else:
@@ -154,7 +157,7 @@ def places(sheet: Sheet, spread: str) -> None:
 
 def concentrated(sheet: Sheet, solved: Solved) -> None:
     """How unevenly the weight lies on pairs."""
-    st.subheader("On how many pairs")
+    st.header("On how many pairs")
     curve = sheet.curve
     st.markdown(
         f"{curve.support:,} of {solved.prepared.pool.n_pairs:,} pairs have weight in the design; they count as "
@@ -165,7 +168,7 @@ def concentrated(sheet: Sheet, solved: Solved) -> None:
         return
     left, right = st.columns(2)
     with left:
-        chart(inclusion_histogram(sheet.inclusion), key="inclusion")
+        bars(inclusion_histogram(sheet.inclusion), solved, ["inclusion"], "with an inclusion of", key="inclusion")
         certain = int((sheet.inclusion >= 1 - 1e-6).sum())
         if solved.batch.inclusion is None:
             st.caption(
@@ -191,8 +194,8 @@ sane, told = sanity(sheet.generators, sheet.strata, solved.length)
 (st.success if sane else st.warning)(
     escaped(told), icon=":material/check_circle:" if sane else ":material/troubleshoot:"
 )
-generators(sheet)
+generators(sheet, solved)
 by_length(sheet, solved)
-places(sheet, resolve_spread(solved.prepared.geometry, solved.settings.spread))
+places(sheet, resolve_spread(solved.prepared.geometry, solved.settings.spread), solved)
 by_probability(sheet)
 concentrated(sheet, solved)

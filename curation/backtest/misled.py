@@ -34,8 +34,9 @@ class Misled:
 
     reference, fitted: (d,) v'Mv at theta_0 and at theta, each as a share of its trace. cost_reference, cost_fitted:
     (d,) shares of the criterion of the design made at theta_0. certain: (d,) 1 - v'Sigma(theta)v / v'Sigma(theta_0)v,
-    the information that is not there because outcomes are near certain. efficiency: of the design made at theta_0 when
-    M(theta) is what matters, against the design made for that. kl: nats at which theta is taken. pairs: theta is
+    the information that is not there because outcomes are near certain. gained: of what the best possible design gains over
+    uniform labels when M(theta) is what matters, the part that the design made at theta_0 gains; nan where an older file
+    does not say. kl: nats at which theta is taken. pairs: theta is
     fitted on.
     """
 
@@ -44,7 +45,7 @@ class Misled:
     cost_reference: Array
     cost_fitted: Array
     certain: Array
-    efficiency: float
+    gained: float
     kl: float
     pairs: int
 
@@ -56,11 +57,14 @@ class Misled:
         """What an analyst should take from it."""
         moved = 0.5 * float(np.abs(self.reference - self.fitted).sum())
         ahead = ", ".join(f"direction {k + 1} ({self.reference[k]:.1%} to {self.fitted[k]:.1%})" for k in self.worst())
-        return (
+        told = (
             f"At the policy fitted on the known outcomes, {moved:.0%} of what matters lies in other directions than at "
-            f"the reference, most of it gained by {ahead}. The design made at the reference is {self.efficiency:.1%} "
-            "efficient there."
+            f"the reference, most of it gained by {ahead}."
         )
+        if np.isnan(self.gained):
+            return told
+        share = f"{self.gained:.0%} of what the best design there gains" if self.gained > 0 else "nothing"
+        return f"{told} Over uniform labels the design made at the reference gains {share} there."
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""
@@ -68,8 +72,10 @@ class Misled:
 
     @classmethod
     def from_dict(cls, kept: dict[str, Any]) -> Misled:
-        """From the JSON form."""
+        """From the JSON form; of before 0.3, `efficiency` was kept, which told no labels from the bound badly."""
         arrays: dict[str, Any] = {k: np.array(v) if isinstance(v, list) else v for k, v in kept.items()}
+        if arrays.pop("efficiency", None) is not None:
+            arrays["gained"] = float("nan")
         return cls(**arrays)
 
 
@@ -111,6 +117,7 @@ def where_misled(
     criterion, feasible, design = solve(fisher)
     there, _, best = solve(fitted)
     information = feasible.geometry.information(design.weights)
+    sure = best.certificate
     values, vectors = np.linalg.eigh(fisher)
     basis = vectors[:, np.argsort(-values, kind="stable")]
     inverse = np.linalg.inv((information + criterion.prior).numpy())
@@ -122,7 +129,7 @@ def where_misled(
         cost_reference=_costs(basis, fisher, inverse),
         cost_fitted=_costs(basis, fitted, inverse),
         certain=1 - (4 * chance * (1 - chance)) @ along / np.maximum(along.sum(0), 1e-300),
-        efficiency=best.certificate.lower_bound / there.value(information),
+        gained=(sure.uniform - there.value(information)) / max(sure.uniform - sure.lower_bound, 1e-300),
         kl=kl,
         pairs=len(chosen),
     )

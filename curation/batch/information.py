@@ -16,6 +16,8 @@ from curation.pool.labels import Label
 if TYPE_CHECKING:
     from curation.design.criteria.base import Criterion
 
+DRAWS = 6  # random orders of a batch's labels
+
 
 @dataclass(frozen=True)
 class Valued:
@@ -31,6 +33,29 @@ class Valued:
 
         z = torch.as_tensor(self.selected.sensitivities.copy())
         return self.criterion.value(z.T @ (z * torch.as_tensor(copies / self.labels)[:, None]))
+
+    def worth(self, copies: np.ndarray, *, draws: int = DRAWS, seed: int = 0) -> int:
+        """How many of the batch's labels, drawn at random, teach as much as `copies` (m,) of them: 0 to all.
+
+        A scale that no prior bends: no labels are worth none, the whole batch all of it, and labels that were left out
+        at random as many as there are. The criterion's mean over `draws` orders is what is met.
+        """
+        units = np.repeat(np.arange(len(copies)), self.selected.copies)
+        target = self.value(copies)
+        rng = np.random.default_rng([seed, 29])
+        orders = [rng.permutation(units) for _ in range(draws)]
+
+        def mean(labels: int) -> float:
+            drawn = (np.bincount(order[:labels], minlength=len(copies)).astype(float) for order in orders)
+            return float(np.mean([self.value(counts) for counts in drawn]))
+
+        low, high = 0, len(units)  # more than `low` are needed, unless none are
+        if target >= mean(0) or np.array_equal(copies, self.selected.copies):
+            return high if copies.any() and target < mean(0) else low
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if mean(middle) <= target else (middle, high)
+        return high
 
 
 def valued(batch: BatchFolder) -> Valued | None:

@@ -82,8 +82,8 @@ def allocation(strata: Sequence[Stratum]) -> go.Figure:
     out.add_bar(
         x=[row.labels for row in shown], y=names, orientation="h", name="this batch", marker_color=DESIGN,
         text=[f"{row.labels:,}" for row in shown], textposition="auto", cliponaxis=False,
-        customdata=[[row.share, row.of_prompts] for row in shown],
-        hovertemplate="%{y}: %{x} labels, %{customdata[0]:.0%} of all, %{customdata[1]:.0%} of prompts<extra></extra>",
+        customdata=[row.name for row in shown], hovertext=[f"{row.share:.0%} of all, {row.of_prompts:.0%} of prompts" for row in shown],
+        hovertemplate="%{y}: %{x} labels, %{hovertext}<extra></extra>",
     )  # fmt: skip
     out.add_scatter(
         x=[row.of_prompts * total for row in shown], y=names, mode="markers", name="by its share of the prompts",

@@ -43,20 +43,21 @@ def norms(before: np.ndarray, after: np.ndarray) -> go.Figure:
     return out
 
 
-def efficiencies(names: Sequence[str], efficiency: np.ndarray) -> go.Figure:
-    """Efficiency of every design (rows) under every choice's criterion (columns). efficiency: (V, V), 1 is the best."""
+def gains(names: Sequence[str], gained: np.ndarray) -> go.Figure:
+    """What every design (rows) gains over uniform labels under every choice's criterion (columns). gained: (V, V), 1 is
+    the best possible, 0 uniform labels."""
     out = figure(x="Judged by the criterion of", y="Design made for", height=120 + 42 * len(names))
     out.add_heatmap(
-        z=efficiency,
+        z=gained,
         x=list(names),
         y=list(names),
         zmin=0,
         zmax=1,
         colorscale=UNDER_TEXT,
-        text=[[f"{value:.0%}" for value in row] for row in efficiency],
+        text=[[f"{value:.0%}" for value in row] for row in gained],
         texttemplate="%{text}",
-        colorbar={"title": {"text": "efficiency"}, "tickformat": ".0%", "thickness": 14},
-        hovertemplate="made for %{y}, judged by %{x}: %{text} of the best possible<extra></extra>",
+        colorbar={"title": {"text": "gain over uniform"}, "tickformat": ".0%", "thickness": 14},
+        hovertemplate="made for %{y}, judged by %{x}: %{text} of what the best design gains over uniform labels<extra></extra>",
     )
     out.update_yaxes(autorange="reversed")
     return out

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -10,20 +12,32 @@ from curation.charts.style import DESIGN, FAINT, SEQUENTIAL, UNIFORM, WASH, figu
 from curation.insight.concentration import Concentration
 
 MOST_KEYS = 16
+BINS = 40
 
 
 def inclusion_histogram(inclusion: np.ndarray) -> go.Figure:
     """Expected labels of the pairs with positive weight."""
     out = figure(x="Inclusion (expected labels of a pair)", y="Pairs", height=320)
-    top = max(float(inclusion.max()), 1e-9)
-    out.add_histogram(
-        x=inclusion,
-        xbins={"start": 0.0, "end": top * 1.0001, "size": top / 40},
+    edges = np.linspace(0.0, max(float(inclusion.max()), 1e-9), BINS + 1)
+    counts, _ = np.histogram(inclusion, edges)
+    out.add_bar(
+        **_bins(edges),
+        y=counts,
         marker_color=DESIGN,
-        hovertemplate="inclusion %{x}: %{y} pairs<extra></extra>",
+        hovertemplate="inclusion %{customdata[0]:.3g} to %{customdata[1]:.3g}: %{y} pairs<extra></extra>",
     )
     out.update_layout(bargap=0.05, showlegend=False)
     return out
+
+
+def _bins(edges: np.ndarray) -> dict[str, Any]:
+    """Where the bars of a histogram stand: middles, widths, and as customdata both ends and whether it is the last."""
+    last = np.arange(len(edges) - 1) == len(edges) - 2
+    return {
+        "x": (edges[:-1] + edges[1:]) / 2,
+        "width": np.diff(edges) * 0.95,
+        "customdata": np.column_stack([edges[:-1], edges[1:], last]),
+    }
 
 
 def lorenz(curve: Concentration) -> go.Figure:
@@ -57,6 +71,7 @@ def shares(table: pd.DataFrame, what: str) -> go.Figure:
             orientation="h",
             name=name,
             marker_color=colour,
+            customdata=shown["key"],
             hovertemplate="%{y}: %{x:.1%} " + name + "<extra>" + what + "</extra>",
         )
     out.update_xaxes(tickformat=".0%")
@@ -85,13 +100,15 @@ def prompt_labels(labels: np.ndarray) -> go.Figure:
 def against(values: np.ndarray, inclusion: np.ndarray, background: np.ndarray, title: str) -> go.Figure:
     """Pairs with positive weight: inclusion against a property, over the distribution of that property in the pool."""
     out = figure(x=title, y="Share of all pairs", height=320)
-    out.add_histogram(
-        x=background,
+    every = np.concatenate([background, values])
+    edges = np.linspace(every.min(initial=0.0), max(every.max(initial=0.0), 1e-9), BINS + 1)
+    counts, _ = np.histogram(background, edges)
+    out.add_bar(
+        **_bins(edges),
+        y=counts / max(len(background), 1),
         marker_color=FAINT,
         name="all pairs",
-        nbinsx=40,
-        hovertemplate="%{x}: %{y:.1%} of the pool's pairs<extra></extra>",
-        histnorm="probability",
+        hovertemplate="%{customdata[0]:.3g} to %{customdata[1]:.3g}: %{y:.1%} of the pool's pairs<extra></extra>",
     )
     out.add_scattergl(
         x=values,

@@ -13,7 +13,9 @@ from curation.design.sets.feasible import Feasible
 from curation.design.solvers.newton import newton
 from curation.health.finding import Finding
 
-LOW = 0.8  # efficiency under another choice below which that choice deserves thought
+LOW = 0.5  # of what can be gained over uniform labels under another choice: below it that choice deserves thought
+
+NOTHING = 1e-6  # of the criterion: where no design gains more over uniform labels, every design is the best
 
 
 @dataclass(frozen=True)
@@ -27,28 +29,30 @@ class Variant:
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """efficiency[i, j]: lower bound of criterion j over the value that design i has under it. The first is the base."""
+    """gained[i, j]: of what the best possible design gains over uniform labels in criterion j, the part that design i
+    gains: 1 is the best, 0 no better than uniform, below 0 worse. The first is the base."""
 
     names: tuple[str, ...]
-    efficiency: NDArray[np.float64]
+    gained: NDArray[np.float64]
 
     @property
     def weakest(self) -> tuple[str, float]:
-        """The choice under which the base design is worth least, and its efficiency there."""
-        j = 1 + int(np.argmin(self.efficiency[0, 1:]))
-        return self.names[j], float(self.efficiency[0, j])
+        """The choice under which the base design is worth least, and what it gains there."""
+        j = 1 + int(np.argmin(self.gained[0, 1:]))
+        return self.names[j], float(self.gained[0, j])
 
     def sentence(self) -> str:
         """What the matrix says of the base design, in words."""
         name, value = self.weakest
         if value >= LOW:
             return (
-                f"The design holds up: under every other choice it keeps at least {value:.0%} of the best possible "
-                f"criterion there (least under {name})."
+                f"The design holds up: under every other choice it gains at least {value:.0%} of what the best design "
+                f"there gains over uniform labels (least under {name})."
             )
+        told = f"it gains {value:.0%} of what the best design gains over uniform labels"
         return (
-            f"The choice that matters most is {name}: judged by it, this design keeps {value:.0%} of the best possible "
-            "criterion."
+            f"The choice that matters most is {name}: judged by it, "
+            f"{told if value > 0 else 'this design is no better than uniform labels'}."
         )
 
     def finding(self) -> Finding | None:
@@ -62,7 +66,7 @@ class Sensitivity:
             title="The design hangs on a choice",
             sentence=self.sentence(),
             value=value,
-            unit="efficiency",
+            unit="of the gain over uniform",
             remedy="Decide that choice on evidence (the backtest, where outcomes are known), not by default.",
             examples=((name,),),
         )
@@ -77,13 +81,11 @@ def sensitivity(
         designs.append(newton(variant.criterion, variant.feasible, tol=tol))
         if progress is not None:
             progress(number + 1, len(variants))
-    efficiency = np.array(
-        [
-            [
-                design.certificate.lower_bound / v.criterion.value(v.feasible.geometry.information(made.weights))
-                for design, v in zip(designs, variants, strict=True)
-            ]
-            for made in designs
-        ]
-    )
-    return Sensitivity(tuple(variant.name for variant in variants), efficiency)
+    gained = np.ones((len(variants), len(variants)))
+    for j, (variant, best) in enumerate(zip(variants, designs, strict=True)):
+        uniform = best.certificate.uniform
+        reach = uniform - best.certificate.lower_bound
+        if reach > NOTHING * uniform:
+            values = [variant.criterion.value(variant.feasible.geometry.information(made.weights)) for made in designs]
+            gained[:, j] = (uniform - np.array(values)) / reach
+    return Sensitivity(tuple(variant.name for variant in variants), gained)

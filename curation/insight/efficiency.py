@@ -78,6 +78,21 @@ def label_equivalent(
     return LabelEquivalent(math.exp(float(brentq(excess, low, high, xtol=1e-12))), budget)
 
 
+def uniform_value(
+    criterion: Criterion, geometry: Geometry, labels: int, budget: float, *, draws: int = DRAWS, seed: int = 0
+) -> float:
+    """The criterion that so many uniform labels reach, counted 1 / budget each: the mean over `draws` batches of distinct
+    pairs, each admissible one with equal chance. Past MOST_DRAWN, or past the pool's pairs, that of the expected Sigma."""
+    if labels > min(geometry.pairs, MOST_DRAWN):
+        return criterion.value(geometry.uniform_information() * (labels / budget))
+    rng, total = np.random.default_rng([seed, 31]), 0.0
+    for _ in range(draws):
+        drawn = torch.as_tensor(rng.choice(geometry.pairs, size=labels, replace=False), device=geometry.device)
+        alike = torch.full_like(drawn, 1.0 / budget, dtype=criterion.prior.dtype)
+        total += criterion.value(geometry.information_of(drawn, alike))
+    return total / draws
+
+
 def _drawn_equivalent(scaled: Criterion, geometry: Geometry, target: float, draws: int, seed: int) -> float | None:
     """Labels at which uniform batches reach T = target on average; None where that takes more than may be drawn.
 

@@ -13,7 +13,7 @@ from curation.batch.information import valued
 from curation.review.findings import batch_warnings
 from curation.review.store.store import Store
 
-GOOD = 0.8  # of the way from no labels to the best possible batch, from which the checklist is content
+GOOD = 0.8  # of the planned labels: worth of what was approved, from which the checklist is content
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def checks_of(batch: BatchFolder, words: Mapping[str, str], *, acknowledged: Seq
             False,
         ),
     ]
-    checks += _attained(batch, approved)
+    checks += _taught(batch, approved)
     checks += _quota_checks(batch, approved)
     for finding in batch_warnings(batch, approved):
         known = finding.key in acknowledged or "all" in acknowledged
@@ -77,22 +77,20 @@ def checks_of(batch: BatchFolder, words: Mapping[str, str], *, acknowledged: Seq
     return checks
 
 
-def _attained(batch: BatchFolder, approved: set[str]) -> list[Check]:
-    """How far the approved pairs go from no labels at all to the best possible batch; nothing where none is approved.
+def _taught(batch: BatchFolder, approved: set[str]) -> list[Check]:
+    """What the approved pairs teach, in labels of this batch; nothing where none is approved.
 
-    The criterion over its bound would not tell: under a heavy prior no labels at all come near the bound.
+    Neither the criterion over its bound nor a part of the way from no labels would tell: under a heavy prior no labels at
+    all come near the bound, and under a light one any few labels do.
     """
-    told, bound = valued(batch), batch.manifest.get("lower_bound")
-    if told is None or not bound or not approved:
+    told = valued(batch)
+    if told is None or not approved:
         return []
-    copies = told.selected.copies.astype(float)
-    kept = np.array([pair in approved for pair in told.selected.pair_ids])
-    nothing = told.value(np.zeros_like(copies))
-    if nothing <= bound:
-        return []
-    attained, planned = ((nothing - told.value(n)) / (nothing - bound) for n in (copies * kept, copies))
-    figure = f"{attained:.1%} of the way from no labels to the best possible; {planned:.1%} was planned"
-    return [Check("What was approved is near the best possible batch", attained >= GOOD, figure, False)]
+    copies = told.selected.copies
+    kept = copies * np.array([pair in approved for pair in told.selected.pair_ids])
+    worth, planned = told.worth(kept), int(copies.sum())
+    figure = f"{kept.sum():,} of {planned:,} labels, worth {worth:,} of them drawn at random"
+    return [Check("What was approved teaches what was planned", worth >= GOOD * planned, figure, False)]
 
 
 def _quota_checks(batch: BatchFolder, approved: set[str]) -> list[Check]:

@@ -29,16 +29,18 @@ class Headline:
     """A design at a glance.
 
     equivalent: uniform labels worth the batch. attained: of what the best possible design takes off the criterion of
-    no labels at all, the part that the batch takes, 0 to 1. weakest: the Fisher direction, among those that matter
-    more than average, about which the batch says least beside uniform labels; said: that ratio; neglected: how many of
-    all directions it says less about than uniform labels. certified: how much better the best possible design can be,
-    relative. cost: of the labels in the cost's units, None where labels cost alike.
+    no labels at all, the part that the batch takes, 0 to 1; uniform: the part that as many uniform labels take.
+    weakest: the Fisher direction, among those that matter more than average, about which the batch says least beside
+    uniform labels; said: that ratio; neglected: how many of all directions it says less about than uniform labels.
+    certified: how much better the best possible design can be, relative. cost: of the labels in the cost's units, None
+    where labels cost alike.
     """
 
     labels: int
     pairs: int
     equivalent: LabelEquivalent
     attained: float
+    uniform: float
     weakest: int
     said: float
     neglected: int
@@ -74,7 +76,7 @@ def headline(solved: Solved) -> Headline:
     import torch
 
     from curation.design.sets.uniform import uniform_information
-    from curation.insight.efficiency import label_equivalent
+    from curation.insight.efficiency import label_equivalent, uniform_value
 
     criterion, feasible, certificate = solved.criterion, solved.feasible, solved.design.certificate
     values, basis = criterion.directions
@@ -90,12 +92,14 @@ def headline(solved: Solved) -> Headline:
     weakest = int(matter[np.argmin(ratio[matter])])
     none = criterion.value(torch.zeros_like(solved.batch_information))
     reach = none - certificate.lower_bound
+    alike = uniform_value(criterion, feasible.geometry, solved.batch.labels, feasible.labels)
     certain = solved.design.stopped == "certificate"
     return Headline(
         labels=solved.batch.labels,
         pairs=len(solved.batch.pairs),
         equivalent=label_equivalent(criterion, feasible.geometry, solved.batch_information, feasible.labels),
         attained=(none - solved.realised) / reach if reach > 0 else 1.0,
+        uniform=(none - alike) / reach if reach > 0 else 1.0,
         weakest=weakest,
         said=float(ratio[weakest]),
         neglected=int((ratio < 1).sum()),

@@ -305,7 +305,7 @@ def test_a_result_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     assert again.misled.to_dict() == result.misled.to_dict()
     assert result.misled.reference.sum() == pytest.approx(1)
     assert result.misled.cost_fitted.sum() == pytest.approx(1)
-    assert 0 < result.misled.efficiency <= 1.0 + 1e-3
+    assert 0 < result.misled.gained <= 1.0 + 1e-3
     (tmp_path / "kept" / "backtest.json").write_text("{half")
     with pytest.raises(CurationError, match="is not a backtest"):
         read(tmp_path / "kept")

@@ -166,6 +166,7 @@ def test_every_finding_has_a_sentence_a_number_and_a_remedy(tmp_path: Path) -> N
 
 def test_sensitivity_is_one_on_its_own_choice_and_equals_solving_anew() -> None:
     from curation.pool.readers.read import read_pool
+    from curation.design.sets.uniform import uniform_information
     from curation.run.solve import design_problem, run_solver
 
     pool = read_pool(demo_pool()).pool
@@ -177,17 +178,18 @@ def test_sensitivity_is_one_on_its_own_choice_and_equals_solving_anew() -> None:
     assert seen[-1] == (len(measured.names), len(measured.names))
     assert measured.names[:3] == ("as set", "half the ridge", "twice the ridge")
     assert {"half the dimensions", "twice the dimensions"} <= set(measured.names)
-    np.testing.assert_allclose(np.diag(measured.efficiency), 1.0, atol=2e-3)
-    assert (measured.efficiency > 0).all()
-    assert (measured.efficiency < 1.001).all()
+    np.testing.assert_allclose(np.diag(measured.gained), 1.0, atol=2e-3)
+    assert (measured.gained < 1.001).all()
     half = replace(settings, ridge=0.5, fisher=prepared.probabilities.kind, tol=1e-6)
     criterion, feasible = design_problem(prepared, half)
     best = run_solver(criterion, feasible, half)
     base = run_solver(*design_problem(prepared, replace(settings, tol=1e-6)), replace(settings, tol=1e-6))
     value = criterion.value(prepared.geometry.information(base.weights))
-    assert measured.efficiency[0, 1] == pytest.approx(best.certificate.lower_bound / value, abs=5e-3)
+    uniform = criterion.value(uniform_information(feasible))
+    share = (uniform - value) / (uniform - best.certificate.lower_bound)
+    assert measured.gained[0, 1] == pytest.approx(share, abs=5e-3)
     name, least = measured.weakest
-    assert least == pytest.approx(measured.efficiency[0, 1:].min())
+    assert least == pytest.approx(measured.gained[0, 1:].min())
     assert name in measured.sentence()
 
 
@@ -200,9 +202,9 @@ def test_a_choice_that_changes_the_design_much_becomes_a_finding(tmp_path: Path)
     measured = design_sensitivity(prepared, replace(SETTINGS, fisher="empirical", ridge=0.01))
     assert "Fisher uniform" in measured.names
     finding = measured.finding()
-    if measured.weakest[1] < 0.8:
+    if measured.weakest[1] < 0.5:
         assert finding is not None
         assert finding.examples == ((measured.weakest[0],),)
     else:
         assert finding is None
-    assert measured.efficiency[0].min() < 0.95
+    assert measured.gained[0].min() < 0.95

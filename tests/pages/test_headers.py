@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from starlette.applications import Starlette
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
@@ -37,6 +38,24 @@ def test_every_answer_refuses_frames_whatever_it_said_before() -> None:
         got = client.get(path)
         assert got.headers["content-security-policy"] == "frame-ancestors 'none'"
         assert got.headers.get_list("x-frame-options") == ["DENY"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "led"),
+    [
+        ("/pool", "/"),
+        ("/pool/?pool=demo&budget=40", "/?pool=demo&budget=40"),
+        ("/base/pool?pool=a%20b%26c", "/base/?pool=a%20b%26c"),
+        ("/pools", "/pools"),
+        ("/pool/other", "/pool/other"),
+    ],
+)
+def test_the_first_page_is_found_by_its_name_too(asked: str, led: str) -> None:
+    def answer(request: Request) -> PlainTextResponse:
+        return PlainTextResponse(str(request.url).removeprefix("http://testserver"))
+
+    client = TestClient(Starlette(routes=[Route("/{rest:path}", answer)], middleware=MIDDLEWARE))
+    assert client.get(asked).text == led
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def opened(name: str, **query: str) -> AppTest:
 
 
 def words(page: AppTest) -> str:
-    kinds = ("title", "subheader", "markdown", "caption", "info", "warning", "error", "success")
+    kinds = ("title", "header", "markdown", "caption", "info", "warning", "error", "success")
     return "\n".join(str(element.value) for kind in kinds for element in page.get(kind))
 
 
@@ -111,7 +111,7 @@ def test_sign_off_says_why_not_signs_with_a_report_and_starts_the_next_batch(hom
     store.decide(batch.batch_id, batch.records[0]["pair_id"], "flag", who="ana")  # meanwhile
     page.button(key="sign").click().run()
     assert [error.value for error in page.error if "cannot be signed" in error.value]
-    assert "Trail" in [title.value for title in page.subheader]  # a refusal does not end the page
+    assert "Trail" in [title.value for title in page.header]  # a refusal does not end the page
     store.decide(batch.batch_id, batch.records[0]["pair_id"], "approve", who="ana")
     page = opened("signoff")
     for box in page.checkbox:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -61,6 +62,12 @@ def test_the_figures_agree_with_the_same_ones_worked_out_pair_by_pair(made: dict
     none, bound = solved.criterion.value(torch.zeros_like(batch)), solved.design.certificate.lower_bound
     assert found.attained == pytest.approx((none - solved.criterion.value(batch)) / (none - bound))
     assert 0 < found.attained < 1.1
+    rng = np.random.default_rng(5)
+    drawn = [every[rng.choice(geometry.pairs, found.labels, replace=False)] for _ in range(300)]
+    values = [solved.criterion.value((z.T @ z) / solved.feasible.labels) for z in drawn]
+    spread = 3 * np.std(values) / math.sqrt(6)  # of a mean of six
+    assert abs(found.uniform - (none - np.mean(values)) / (none - bound)) <= spread / (none - bound)
+    assert found.uniform < found.attained
     counts = {"a": 0, "b": 0}
     for pair, copies in zip(solved.batch.pairs, solved.batch.copies, strict=True):
         counts["ab"[int(geometry.prompt_of(np.array([pair]))[0]) % 2]] += int(copies)
