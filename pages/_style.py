@@ -2,7 +2,9 @@
 
 STYLE = """<style>
 [data-testid="stHeader"] { background: transparent; pointer-events: none; }
-[data-testid="stHeader"] * { pointer-events: auto; }
+[data-testid="stHeader"] * { pointer-events: none !important; }
+[data-testid="stHeader"] :is(button, a, [data-testid="stMainMenu"]) { pointer-events: auto !important; }
+[data-testid="stHeader"] :is(button, a, [data-testid="stMainMenu"]) * { pointer-events: auto !important; }
 [data-testid="stMainBlockContainer"] { padding-top: 2.25rem; padding-bottom: 4rem; max-width: 1760px; }
 [data-testid="stSidebarHeader"] { height: 2.5rem; margin-bottom: 0; }
 [data-testid="stCaptionContainer"] { opacity: 0.82; }

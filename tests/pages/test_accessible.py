@@ -112,7 +112,7 @@ def test_the_menu_changes_the_theme_at_once(browser, address):
     context, page, _ = visit(browser, address, "design", "", 1440)
     try:
         page.get_by_test_id("stMainMenu").click()
-        page.get_by_text(re.compile("^Dark$", re.I)).first.click()
+        page.get_by_test_id("stMainMenuPopover").get_by_text("Dark").first.click()
         ground = "getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
         until(lambda: page.evaluate(ground), "rgb(18, 22, 28)")
         reads(page, "in the criterion")
