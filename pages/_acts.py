@@ -109,8 +109,8 @@ def known_dialog(batch: BatchFolder, every: QueueTable, left: list[str], decisio
     price = guarded(lambda: price_of(batch, decisions, left, "reject", costs=label_costs(batch, open_pool().pool)))
     st.table(pd.DataFrame(price.rows(), columns=["what", "now", "if rejected"]).set_index("what"))
     st.caption(
-        "Swapping rejects them and makes a new batch of the same size: every approved pair stays, no pair of this kind "
-        "comes in, and the design spends the labels on pairs that need a person."
+        "Swapping rejects them and makes a new batch of the same size: every other pair stays, no pair of this kind comes "
+        "in, and the design spends the labels on pairs that need a person."
     )
     with st.container(horizontal=True):
         swap = st.button(f"Swap {len(left):,} pairs", key="known_swap", type="primary")
@@ -119,7 +119,7 @@ def known_dialog(batch: BatchFolder, every: QueueTable, left: list[str], decisio
     if swap or only:
         written = write_act(batch, left, "reject", KNOWN_REASON, versions_of(decisions, left))
         if written and swap:
-            fill_up(batch, undoable=True)
+            fill_up(batch, undoable=True, others_stay=True)
         st.rerun()
 
 
@@ -170,14 +170,15 @@ def top_up_button(batch: BatchFolder, words: dict[str, str]) -> None:
         fill_up(batch)
 
 
-def fill_up(batch: BatchFolder, *, undoable: bool = False) -> None:
-    """Solve again with the decisions as they stand and show the new batch. undoable: undo goes back over it."""
+def fill_up(batch: BatchFolder, *, undoable: bool = False, others_stay: bool = False) -> None:
+    """Solve again with the decisions as they stand and show the new batch. undoable: undo goes back over it.
+    others_stay: undecided pairs too, not only approved ones."""
     path, pool = features_path(), open_pool().pool
     with st.spinner("Solving with the decisions as pins and exclusions"):
         made = guarded(
             lambda: top_up(
                 batch.path, pool, str(path), who=reviewer(), store=review_store(), prepared=prepared_pool(),
-                closed=known_pairs(pool.fingerprint, pool),
+                closed=known_pairs(pool.fingerprint, pool), others_stay=others_stay,
             )
         )  # fmt: skip
     if undoable:

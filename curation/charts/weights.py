@@ -31,13 +31,14 @@ def inclusion_histogram(inclusion: np.ndarray) -> go.Figure:
 
 
 def _bins(edges: np.ndarray) -> dict[str, Any]:
-    """Where the bars of a histogram stand: middles, widths, and as customdata both ends and whether it is the last."""
+    """Where the bars of a histogram stand: middles, widths, and as customdata what they hold."""
+    return {"x": (edges[:-1] + edges[1:]) / 2, "width": np.diff(edges) * 0.95, "customdata": _ends(edges).tolist()}
+
+
+def _ends(edges: np.ndarray) -> np.ndarray:
+    """Both ends of every bar, and whether it is the last: (bars, 3). For a click as lists: arrays come back as no list."""
     last = np.arange(len(edges) - 1) == len(edges) - 2
-    return {
-        "x": (edges[:-1] + edges[1:]) / 2,
-        "width": np.diff(edges) * 0.95,
-        "customdata": np.column_stack([edges[:-1], edges[1:], last]),
-    }
+    return np.column_stack([edges[:-1], edges[1:], last])
 
 
 def lorenz(curve: Concentration) -> go.Figure:
@@ -117,6 +118,7 @@ def against(values: np.ndarray, inclusion: np.ndarray, background: np.ndarray, t
         mode="markers",
         name="pairs with weight",
         marker={"color": DESIGN, "size": 5, "opacity": 0.6},
+        customdata=_ends(edges)[np.clip(np.searchsorted(edges, values, "right") - 1, 0, BINS - 1)].tolist(),
         hovertemplate="%{x:.3g}: inclusion %{y:.2f}<extra></extra>",
     )
     out.update_yaxes(tickformat=".0%", rangemode="tozero")

@@ -74,21 +74,25 @@ def top_up(
     prepared: Prepared | None = None,
     max_length_difference: float | None = None,
     closed: Collection[LocalPair] = (),
+    others_stay: bool = False,
 ) -> ToppedUp:
     """Solve again with approved pairs pinned and rejected ones excluded; the labels they held are spent anew.
 
-    Undecided and flagged pairs are free to go. prepared: the pool in the batch's space, where it is at hand.
-    max_length_difference: instead of the batch's own limit. closed: pairs that are not to come in, nor stay unless
-    approved. Raises BatchError where nothing was rejected, or the pool
-    is another one.
+    Undecided and flagged pairs are free to go, unless others_stay. prepared: the pool in the batch's space, where it is
+    at hand. max_length_difference: instead of the batch's own limit. closed: pairs that are not to come in, nor stay
+    unless approved. Raises BatchError where nothing was rejected, or the pool is another one.
     """
     who = store.require(who, "reviewer")
     batch, standing = _read(folder, store)
     rejected = standing.said("reject")
     if not rejected:
         raise BatchError(f"batch {batch.batch_id} has no rejected pair, so there is nothing to fill up.")
+    approved = standing.said("approve")
+    if others_stay:
+        every = pairs_by_id(pool, {record["pair_id"] for record in batch.records} - set(rejected))
+        approved = [key for key, pair in every.items() if key in set(approved) or pair not in set(closed)]
     next_one = _solve_again(
-        batch, pool, features, standing.said("approve"), rejected, {}, standing=standing, prepared=prepared,
+        batch, pool, features, approved, rejected, {}, standing=standing, prepared=prepared,
         max_length_difference=max_length_difference, closed=closed,
     )  # fmt: skip
     return _go_on(batch, next_one, rejected, who=who, store=store)

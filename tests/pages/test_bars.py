@@ -11,9 +11,9 @@ from tests.desk.waiting import reads, settle, until
 
 pytestmark = pytest.mark.slow
 
-# Where the middle of the tallest bar of a figure is drawn: of the trace of that name in the n-th figure.
-BAR = """([n, name]) => {
-  const plot = document.querySelectorAll('.js-plotly-plot')[n];
+# Where the middle of the largest bar is drawn: of the trace of that name in the figure of that key.
+BAR = """([key, name]) => {
+  const plot = document.querySelector(`.st-key-${key} .js-plotly-plot`);
   const at = plot._fullData.findIndex((trace) => trace.type === 'bar' && (!name || trace.name === name));
   plot.scrollIntoView({block: 'center'});
   const paths = [...plot.querySelectorAll('.barlayer .trace')[at].querySelectorAll('path')];
@@ -26,9 +26,9 @@ BAR = """([n, name]) => {
 @pytest.mark.parametrize(
     ("name", "figure", "trace", "what"),
     [
-        ("weights", 0, "in the design", "with generator"),
-        ("weights", 2, "all pairs", "with a length difference of"),
-        ("design", 2, "this batch", "of stratum"),
+        ("weights", "generators", "in the design", "with generator"),
+        ("weights", "length_difference", "all pairs", "with a length difference of"),
+        ("design", "strata", "this batch", "of stratum"),
     ],
 )
 def test_a_bar_leads_to_its_pairs_in_review(browser, address, name, figure, trace, what):

@@ -7,16 +7,23 @@ import re
 import pytest
 
 from tests.desk.dashboards import playwright, visit
-from tests.desk.waiting import MAIN, reads, settle
+from tests.desk.waiting import MAIN, reads
 
 pytestmark = pytest.mark.slow
+
+
+def start(page) -> None:
+    """Start, or go on, in the part of the page that folds away."""
+    button = page.get_by_role("button", name="Start or resume")
+    if not button.is_visible():
+        page.get_by_test_id("stExpander").filter(has_text="Make features with a model").locator("summary").click()
+    button.click()
 
 
 def test_a_reload_and_a_second_tab_find_the_running_job_and_either_may_cancel_it(browser, address):
     context, page, _ = visit(browser, address, "features", "", 1280)
     try:
-        page.get_by_text("Make features with a model").first.click()
-        page.get_by_role("button", name="Start or resume").click()
+        start(page)
         running = re.compile(r"of [\d,]+ .+ a second")
         reads(page, running, seconds=300)  # a worker loads torch first
         page.reload()
@@ -30,10 +37,5 @@ def test_a_reload_and_a_second_tab_find_the_running_job_and_either_may_cancel_it
         for tab in (other, page):
             reads(tab, "Cancelled; start again to go on from the finished parts.")
             playwright.expect(tab.locator(MAIN)).not_to_contain_text(running)
-        settle(page)
-        page.get_by_role("button", name="Start or resume").click()  # and it goes on
-        reads(page, running, seconds=300)
-        page.get_by_role("button", name="Cancel").click()
-        reads(page, "Cancelled; start again to go on from the finished parts.")
     finally:
         context.close()

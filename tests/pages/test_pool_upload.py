@@ -63,8 +63,8 @@ def test_an_upload_shows_the_counts_of_check(browser, tmp_path: Path) -> None:
             ("Response (required)", "Antwort"),
             ("Known score", "Note"),
         ):
-            chosen = page.locator("[data-testid='stSelectbox']").filter(has_text=label)
-            until(lambda chosen=chosen, column=column: column in chosen.inner_text(), True)
+            chosen = page.get_by_role("combobox", name=label)
+            until(lambda chosen=chosen: chosen.input_value(), column)
         page.get_by_role("button", name="Read with these columns").click()
         settle(page)
         expected = read_pool(flat, mapping={"prompt": "Frage", "response": "Antwort", "quality": "Note"})

@@ -258,12 +258,12 @@ def test_pairs_with_a_known_outcome_are_swapped_in_one_act_which_undo_goes_back_
     names = {r["pair_id"]: (r["prompt_id"], r["response_a_id"], r["response_b_id"]) for r in batch.records}
     mine = [key for key, name in names.items() if name in known]
     assert mine
-    page.locator(".st-key-known button").click()
+    page.locator(".st-key-known button").first.click()
     settle(page)
     page.locator(".st-key-cancel_dialog button").click()
     settle(page)
     assert words(home) == {}
-    page.locator(".st-key-known button").click()
+    page.locator(".st-key-known button").first.click()
     settle(page)
     reads(page, "is a stock phrase that answers nothing", where="[role=dialog]")
     page.locator(".st-key-known_swap button").click()
