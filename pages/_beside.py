@@ -68,7 +68,7 @@ def _wishes(solved: Solved, near: list[View]) -> tuple[Work, Work]:
         pinned, excluded = constraints(view, pool)
         return frontier_points(
             prepared, solved.settings, frontier_budgets(prepared, solved.settings), overlap=view.overlap,
-            pinned=pinned, excluded=excluded, present_design=solved.design,
+            pinned=pinned, excluded=excluded, present_design=solved.design, progress=lambda step: thread.wait(),
         )  # fmt: skip
 
     def reckoned() -> Iterator[object]:

@@ -63,7 +63,9 @@ def figures(solved: Solved, found: Headline) -> None:
     columns[1].metric(
         "Of the attainable",
         f"{found.attained:.1%}",
-        delta=f"uniform labels {found.uniform:.1%}", delta_color="off", delta_arrow="off",
+        delta=f"uniform labels {found.uniform:.1%}",
+        delta_color="off",
+        delta_arrow="off",
         help="Of what the best possible design takes off the criterion of no labels at all, the part this batch takes, "
         "and the part that as many uniform labels take. The best possible design may give a pair a fraction of a label: "
         "few whole labels stay behind it under a light ridge, and may pass it where the spread gives prompts fractions.",

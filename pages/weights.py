@@ -87,7 +87,11 @@ def generators(sheet: Sheet, solved: Solved) -> None:
     with left:
         st.header("By generator")
         bars(
-            shares(sheet.generators, "generator"), solved, ["generator_a", "generator_b"], "with generator", key="generators"
+            shares(sheet.generators, "generator"),
+            solved,
+            ["generator_a", "generator_b"],
+            "with generator",
+            key="generators",
         )
         st.caption(
             f"Each pair counts half for either side. One generator above {TIMES:g} times its share: look at its answers."

@@ -34,10 +34,9 @@ class Misled:
 
     reference, fitted: (d,) v'Mv at theta_0 and at theta, each as a share of its trace. cost_reference, cost_fitted:
     (d,) shares of the criterion of the design made at theta_0. certain: (d,) 1 - v'Sigma(theta)v / v'Sigma(theta_0)v,
-    the information that is not there because outcomes are near certain. gained: of what the best possible design gains over
-    uniform labels when M(theta) is what matters, the part that the design made at theta_0 gains; nan where an older file
-    does not say. kl: nats at which theta is taken. pairs: theta is
-    fitted on.
+    the information that is not there because outcomes are near certain. gained: of what the best possible design gains
+    over uniform labels when M(theta) is what matters, the part that the design made at theta_0 gains; nan where an
+    older file does not say. kl: nats at which theta is taken. pairs: theta is fitted on.
     """
 
     reference: Array

@@ -82,7 +82,8 @@ def allocation(strata: Sequence[Stratum]) -> go.Figure:
     out.add_bar(
         x=[row.labels for row in shown], y=names, orientation="h", name="this batch", marker_color=DESIGN,
         text=[f"{row.labels:,}" for row in shown], textposition="auto", cliponaxis=False,
-        customdata=[row.name for row in shown], hovertext=[f"{row.share:.0%} of all, {row.of_prompts:.0%} of prompts" for row in shown],
+        customdata=[row.name for row in shown],
+        hovertext=[f"{row.share:.0%} of all, {row.of_prompts:.0%} of prompts" for row in shown],
         hovertemplate="%{y}: %{x} labels, %{hovertext}<extra></extra>",
     )  # fmt: skip
     out.add_scatter(

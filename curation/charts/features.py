@@ -57,7 +57,7 @@ def gains(names: Sequence[str], gained: np.ndarray) -> go.Figure:
         text=[[f"{value:.0%}" for value in row] for row in gained],
         texttemplate="%{text}",
         colorbar={"title": {"text": "gain over uniform"}, "tickformat": ".0%", "thickness": 14},
-        hovertemplate="made for %{y}, judged by %{x}: %{text} of what the best design gains over uniform labels<extra></extra>",
+        hovertemplate="made for %{y}, judged by %{x}: %{text} of the best gain over uniform labels<extra></extra>",
     )
     out.update_yaxes(autorange="reversed")
     return out

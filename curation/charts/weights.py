@@ -32,11 +32,15 @@ def inclusion_histogram(inclusion: np.ndarray) -> go.Figure:
 
 def _bins(edges: np.ndarray) -> dict[str, Any]:
     """Where the bars of a histogram stand: middles, widths, and as customdata what they hold."""
-    return {"x": (edges[:-1] + edges[1:]) / 2, "width": np.diff(edges) * 0.95, "customdata": _ends(edges).tolist()}
+    return {
+        "x": (edges[:-1] + edges[1:]) / 2,
+        "width": np.diff(edges) * 0.95,
+        "customdata": _ends(edges).tolist(),
+    }  # lists: a click brings an array back as no list
 
 
 def _ends(edges: np.ndarray) -> np.ndarray:
-    """Both ends of every bar, and whether it is the last: (bars, 3). For a click as lists: arrays come back as no list."""
+    """Both ends of every bar, and whether it is the last: (bars, 3)."""
     last = np.arange(len(edges) - 1) == len(edges) - 2
     return np.column_stack([edges[:-1], edges[1:], last])
 

@@ -81,8 +81,9 @@ def label_equivalent(
 def uniform_value(
     criterion: Criterion, geometry: Geometry, labels: int, budget: float, *, draws: int = DRAWS, seed: int = 0
 ) -> float:
-    """The criterion that so many uniform labels reach, counted 1 / budget each: the mean over `draws` batches of distinct
-    pairs, each admissible one with equal chance. Past MOST_DRAWN, or past the pool's pairs, that of the expected Sigma."""
+    """The criterion that so many uniform labels reach, counted 1 / budget each: the mean over `draws` batches of
+    distinct pairs, each admissible one with equal chance. Past MOST_DRAWN, or past the pool's pairs, that of the
+    expected Sigma."""
     if labels > min(geometry.pairs, MOST_DRAWN):
         return criterion.value(geometry.uniform_information() * (labels / budget))
     rng, total = np.random.default_rng([seed, 31]), 0.0

@@ -80,8 +80,8 @@ def checks_of(batch: BatchFolder, words: Mapping[str, str], *, acknowledged: Seq
 def _taught(batch: BatchFolder, approved: set[str]) -> list[Check]:
     """What the approved pairs teach, in labels of this batch; nothing where none is approved.
 
-    Neither the criterion over its bound nor a part of the way from no labels would tell: under a heavy prior no labels at
-    all come near the bound, and under a light one any few labels do.
+    Neither the criterion over its bound nor a part of the way from no labels would tell: under a heavy prior no labels
+    at all come near the bound, and under a light one any few labels do.
     """
     told = valued(batch)
     if told is None or not approved:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from curation.insight.learning_rule import Taught
     from curation.insight.length_share import LengthShare
 from curation.run.results import Prepared, Solved
-from curation.run.solve import Pinned, batch_cost, design_problem, kept_back, run_solver
+from curation.run.solve import Pinned, ProgressCallback, batch_cost, design_problem, kept_back, run_solver
 
 
 @dataclass(frozen=True)
@@ -161,6 +161,7 @@ def frontier_points(
     pinned: Pinned = (),
     excluded: Sequence[LocalPair] = (),
     present_design: Design | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Iterator[tuple[float, float, float]]:
     """Information left to want at each budget: (budget, designed, uniform) values of T, f of n S over that of the
     planned n.
@@ -168,7 +169,7 @@ def frontier_points(
     The ridge's information stays that of `settings.budget`, so that budgets compare (docs/method.md section 8).
     overlap, pinned, excluded: as `solve`; the point at the present budget is the design that `solve` finds. Budgets
     that the pool, the pins or the limits do not allow are left out. present_design: that of `settings`, where it is
-    solved already.
+    solved already. progress: called after every pass of a solver.
     """
 
     def problem(budget: float) -> tuple[Criterion, Feasible]:
@@ -184,9 +185,9 @@ def frontier_points(
             continue  # above the pool, or below the pins: the frontier ends there
         factor = present.labels / feasible.labels
         if budget == settings.budget:
-            design = present_design or run_solver(criterion, present, settings)
+            design = present_design or run_solver(criterion, present, settings, progress)
         else:
-            design = run_solver(criterion.under(factor), feasible, replace(settings, tol=1e-3), start=last)
+            design = run_solver(criterion.under(factor), feasible, replace(settings, tol=1e-3), progress, start=last)
         last = design.weights
         per_label = factor**-criterion.degree
         yield budget, design.certificate.objective * per_label, design.certificate.uniform * per_label

@@ -165,8 +165,8 @@ def test_every_finding_has_a_sentence_a_number_and_a_remedy(tmp_path: Path) -> N
 
 
 def test_sensitivity_is_one_on_its_own_choice_and_equals_solving_anew() -> None:
-    from curation.pool.readers.read import read_pool
     from curation.design.sets.uniform import uniform_information
+    from curation.pool.readers.read import read_pool
     from curation.run.solve import design_problem, run_solver
 
     pool = read_pool(demo_pool()).pool

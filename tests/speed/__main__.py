@@ -57,16 +57,20 @@ def _acts(browser: object, app: str, bare: str, query: str, repeats: int) -> dic
     empty.goto(bare, timeout=acts.LIMIT)
     settle(empty)
     print("opening every page once", file=sys.stderr)
+    page.bring_to_front()
     page.goto(f"{app}/design?{query}", timeout=acts.LIMIT)
     settle(page)
     found: dict[str, list[float]] = {}
 
     def told(name: str, took: float) -> None:
+        empty.bring_to_front()  # a tab that is not in front is slowed down
         found.setdefault("empty page, rerun", []).append(acts.empty_rerun(empty))
+        page.bring_to_front()
         found.setdefault(name, []).append(took)
         print(f"{name}: {took:.2f} s", file=sys.stderr, flush=True)
 
-    told("map, first", acts.switch_to_map(page))
+    told("map page, first", acts.switch_to_map(page))
+    told(f"map of the batch and {acts.MOST:,}, first", acts.most_points(page))
     for title in acts.PAGES:
         acts.switch(page, title)
     for _ in range(repeats):
@@ -75,7 +79,8 @@ def _acts(browser: object, app: str, bare: str, query: str, repeats: int) -> dic
     for _ in range(max(repeats // 3, 2)):
         for title in acts.PAGES:
             told("page switch", acts.switch(page, title))
-        told("map, again", acts.switch_to_map(page))
+        told("map, switch back", acts.switch_to_map(page))
+        told(f"map of the batch and {acts.MOST:,}, again", acts.most_points(page))
     acts.switch(page, "Design")
     for turn in range(repeats):
         page.wait_for_timeout(PAUSE)
@@ -90,6 +95,8 @@ def _acts(browser: object, app: str, bare: str, query: str, repeats: int) -> dic
     acts.switch(page, "Review")
     for _ in range(repeats):
         told("review, next pair", acts.next_pair(page))
+        settle(page)
+        told("review, next pair with all beside it", acts.next_pair(page, whole=True))
         settle(page)
     return found
 

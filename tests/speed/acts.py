@@ -9,11 +9,13 @@ from typing import Any
 from tests.desk.waiting import settle
 
 LIMIT = 180_000  # milliseconds that one act may take
+MOST = 5_000  # candidates on the map, the most it offers
+MARKS = ".js-plotly-plot canvas, .js-plotly-plot .point"
 MAIN = "[data-testid='stMain']"
-# Nothing of the page is of the run before, and the page holds what it should.
+# The script has run to its end, nothing of the page is of the run before, and the page holds what it should.
 STANDS = f"""([title, drawn]) => {{
-  const main = document.querySelector("{MAIN}");
-  if (!main || main.querySelector("[data-stale='true']")) return false;
+  const main = document.querySelector("{MAIN}"), app = document.querySelector("[data-testid='stApp']");
+  if (!main || main.querySelector("[data-stale='true']") || app.dataset.testScriptState !== 'notRunning') return false;
   const head = main.querySelector('h1');
   if (!head || !head.innerText.includes(title)) return false;
   return !drawn || main.querySelectorAll(drawn).length > 0;
@@ -24,9 +26,21 @@ FOUND = f"""([labels, before]) => {{
     .find((text) => text.includes('worth these'));
   return told && told !== before && (!labels || told.includes(`worth these ${{labels.toLocaleString('en-US')}} `));
 }}"""
-CHANGED = f"""(before) => {{
+# The pair in view: its place in the queue, why a person is needed, the prompt and both answers.
+PARTS = f"""() => {{
   const main = document.querySelector("{MAIN}");
-  return main && main.innerText !== before && !main.querySelector("[data-stale='true']");
+  return [...main.querySelectorAll('.st-key-prompt_line, .st-key-why'),
+          ...[...main.querySelectorAll("[data-testid='stText']")].slice(0, 3)];
+}}"""
+PAIR = f"""() => ({PARTS})().map((one) => one.textContent)"""
+# Another one is, whole and nothing of it of the run before; with all: and the script has run to its end, and nothing on
+# the page is.
+OTHER_PAIR = f"""([before, all]) => {{
+  const parts = ({PARTS})(), app = document.querySelector("[data-testid='stApp']");
+  const told = parts.map((one) => one.textContent), place = 1;
+  if (told.length !== 5 || told[place] === before[place] || told.slice(3).join() === before.slice(3).join()) return false;
+  if (parts.some((one) => one.closest("[data-stale='true']") || one.querySelector("[data-stale='true']"))) return false;
+  return !all || (app.dataset.testScriptState === 'notRunning' && !document.querySelector("{MAIN} [data-stale='true']"));
 }}"""
 # Page -> what is drawn on it when it stands, besides its title.
 PAGES = {
@@ -104,15 +118,36 @@ def other_ridge(page: Any, key: str) -> float:
     return seconds(lambda: slider.press(key), lambda: page.wait_for_function(FOUND, arg=[0, before], timeout=LIMIT))
 
 
-def next_pair(page: Any) -> float:
-    """The key for the next pair of the queue, until all that is shown is of that pair."""
-    before = page.inner_text(MAIN)
-    return seconds(lambda: page.keyboard.press("n"), lambda: page.wait_for_function(CHANGED, arg=before, timeout=LIMIT))
+def next_pair(page: Any, *, whole: bool = False) -> float:
+    """The key for the next pair, until it stands there to be read. whole: until all of the page is of that pair."""
+    before = page.evaluate(PAIR)
+    return seconds(
+        lambda: page.keyboard.press("n"), lambda: page.wait_for_function(OTHER_PAIR, arg=[before, whole], timeout=LIMIT)
+    )
 
 
 def switch_to_map(page: Any) -> float:
     """The Map page by the navigation, until its points are drawn."""
     link = page.locator("[data-testid='stSidebar'] a", has_text="Map").first
-    took = seconds(link.click, lambda: stands(page, "Map", ".js-plotly-plot canvas, .js-plotly-plot .point"))
+    took = seconds(link.click, lambda: stands(page, "Map", MARKS))
+    settle(page)
+    return took
+
+
+def most_points(page: Any) -> float:
+    """The map of the whole batch and MOST candidates, asked for by the slider, until as many are drawn."""
+    slider = page.get_by_role("slider", name=re.compile("Candidates")).first
+    slider.focus()
+    slider.press("Home")
+    settle(page)
+    took = seconds(
+        lambda: slider.press("End"),
+        lambda: page.wait_for_function(
+            "(most) => [...document.querySelectorAll('.js-plotly-plot')].some((one) => "
+            "(one._fullData || []).reduce((sum, trace) => sum + (trace.x || []).length, 0) >= most)",
+            arg=MOST,
+            timeout=LIMIT,
+        ),
+    )
     settle(page)
     return took

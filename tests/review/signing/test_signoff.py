@@ -92,7 +92,9 @@ def test_the_checklist_tells_quotas_efficiency_and_certificate(desk: Any) -> Non
 
     units, rng = np.repeat(np.arange(len(approved)), selected.copies), np.random.default_rng(1)
     drawn = [rng.permutation(units) for _ in range(400)]
-    means = [np.mean([f(np.bincount(one[:n], minlength=len(approved))) for one in drawn]) for n in (worth - 2, worth + 2)]
+    means = [
+        np.mean([f(np.bincount(one[:n], minlength=len(approved))) for one in drawn]) for n in (worth - 2, worth + 2)
+    ]
     assert means[0] >= f(approved) >= means[1], "as many as drawn at random teach, within two labels"
 
 
