@@ -36,7 +36,8 @@ class Misled:
     (d,) shares of the criterion of the design made at theta_0. certain: (d,) 1 - v'Sigma(theta)v / v'Sigma(theta_0)v,
     the information that is not there because outcomes are near certain. gained: of what the best possible design gains
     over uniform labels when M(theta) is what matters, the part that the design made at theta_0 gains; nan where an
-    older file does not say. kl: nats at which theta is taken. pairs: theta is fitted on.
+    older file does not say. efficiency: the bound over its criterion there, which tells no labels from the bound badly
+    where the prior is heavy. kl: nats at which theta is taken. pairs: theta is fitted on.
     """
 
     reference: Array
@@ -44,6 +45,7 @@ class Misled:
     cost_reference: Array
     cost_fitted: Array
     certain: Array
+    efficiency: float
     gained: float
     kl: float
     pairs: int
@@ -71,11 +73,9 @@ class Misled:
 
     @classmethod
     def from_dict(cls, kept: dict[str, Any]) -> Misled:
-        """From the JSON form; of before 0.3, `efficiency` was kept, which told no labels from the bound badly."""
+        """From the JSON form; one of before `gained` was told has none."""
         arrays: dict[str, Any] = {k: np.array(v) if isinstance(v, list) else v for k, v in kept.items()}
-        if arrays.pop("efficiency", None) is not None:
-            arrays["gained"] = float("nan")
-        return cls(**arrays)
+        return cls(**{"gained": float("nan"), **arrays})
 
 
 def where_misled(
@@ -128,6 +128,7 @@ def where_misled(
         cost_reference=_costs(basis, fisher, inverse),
         cost_fitted=_costs(basis, fitted, inverse),
         certain=1 - (4 * chance * (1 - chance)) @ along / np.maximum(along.sum(0), 1e-300),
+        efficiency=sure.lower_bound / there.value(information),
         gained=(sure.uniform - there.value(information)) / max(sure.uniform - sure.lower_bound, 1e-300),
         kl=kl,
         pairs=len(chosen),
