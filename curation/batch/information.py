@@ -12,6 +12,7 @@ import numpy as np
 from curation.batch.folder import BatchFolder, SelectedPairs, read_information
 from curation.errors import BatchError
 from curation.pool.labels import Label
+from curation.setting_rules import LABELS_MOST
 
 if TYPE_CHECKING:
     from curation.design.criteria.base import Criterion
@@ -38,8 +39,14 @@ class Valued:
         """How many of the batch's labels, drawn at random, teach as much as `copies` (m,) of them: 0 to all.
 
         A scale that no prior bends: no labels are worth none, the whole batch all of it, and labels that were left out
-        at random as many as there are. The criterion's mean over `draws` orders is what is met.
+        at random as many as there are. The criterion's mean over `draws` orders is what is met. Raises
+        BatchError for more labels than a batch may have.
         """
+        held = int(self.selected.copies.astype(float).sum())
+        if held > LABELS_MOST:
+            raise BatchError(
+                f"the batch's selected pairs hold {held:,} labels, over the {LABELS_MOST:,} that a batch may."
+            )
         units = np.repeat(np.arange(len(copies)), self.selected.copies)
         target = self.value(copies)
         rng = np.random.default_rng([seed, 29])

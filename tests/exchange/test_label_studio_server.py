@@ -120,7 +120,7 @@ def signed_batch(folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, An
     store = open_store(f"sqlite:///{folder / 'review.db'}")
     record_batch(store, batch, who="ana")
     store.decide_many(batch.batch_id, [r["pair_id"] for r in batch.records], "approve", who="bea")
-    sign_batch(batch.path, who="cat", acknowledged=["cut_off"], store=store)
+    sign_batch(batch.path, who="cat", acknowledged=["cut_off", "foregone"], store=store)
     return batch, store
 
 

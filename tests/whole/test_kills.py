@@ -55,7 +55,7 @@ class Desk:
     def sign(self) -> None:
         (self.batch / SIGNATURE).unlink(missing_ok=True)
         store = open_store(self.database)
-        sign_batch(self.batch, who="cat", acknowledged=["cut_off"], store=store)
+        sign_batch(self.batch, who="cat", acknowledged=["cut_off", "foregone"], store=store)
         store.close()
 
     def export(self) -> None:
