@@ -14,7 +14,7 @@ from curation.insight.concentration import pair_table
 from curation.run.results import Solved
 from pages._picked import review_these
 from pages._shared import solved_key
-from pages._widgets import chart
+from pages._widgets import chart, escaped
 
 HINT = "Click a bar to review its pairs."
 
@@ -40,7 +40,7 @@ def bars(figure: Any, solved: Solved, columns: Sequence[str], what: str, *, key:
         return
     table, bar = _batch(solved_key(solved), solved), told[0] if isinstance(told[0], list) else [told[0]]
     if len(bar) == 1:
-        chosen, name = table[list(columns)].eq(bar[0]).any(axis=1).to_numpy(), str(bar[0])
+        chosen, name = table[list(columns)].eq(bar[0]).any(axis=1).to_numpy(), escaped(str(bar[0])[:60])
     else:
         chosen, name = within(table[columns[0]].to_numpy(), bar), f"{bar[0]:,.4g} to {bar[1]:,.4g}"
     ids = table["pair_id"][chosen].tolist()

@@ -57,8 +57,10 @@ class Valued:
             return float(np.mean([self.value(counts) for counts in drawn]))
 
         low, high = 0, len(units)  # more than `low` are needed, unless none are
-        if target >= mean(0) or np.array_equal(copies, self.selected.copies):
-            return high if copies.any() and target < mean(0) else low
+        if mean(low) <= target:
+            return low
+        if np.array_equal(copies, self.selected.copies):
+            return high
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (low, middle) if mean(middle) <= target else (middle, high)

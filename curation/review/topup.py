@@ -87,12 +87,13 @@ def top_up(
     rejected = standing.said("reject")
     if not rejected:
         raise BatchError(f"batch {batch.batch_id} has no rejected pair, so there is nothing to fill up.")
-    approved = standing.said("approve")
+    kept = standing.said("approve")
     if others_stay:
+        approved, shut = set(kept), set(closed)
         every = pairs_by_id(pool, {record["pair_id"] for record in batch.records} - set(rejected))
-        approved = [key for key, pair in every.items() if key in set(approved) or pair not in set(closed)]
+        kept = [key for key, pair in every.items() if key in approved or pair not in shut]
     next_one = _solve_again(
-        batch, pool, features, approved, rejected, {}, standing=standing, prepared=prepared,
+        batch, pool, features, kept, rejected, {}, standing=standing, prepared=prepared,
         max_length_difference=max_length_difference, closed=closed,
     )  # fmt: skip
     return _go_on(batch, next_one, rejected, who=who, store=store)
